@@ -1,0 +1,1 @@
+"""Datasets: each reads a collection as its owner ships it and writes Study rows."""

@@ -1,0 +1,1 @@
+"""Metrics per study, and estimates with intervals."""

@@ -1,0 +1,1 @@
+"""Judges: each scores a candidate report against the radiologist's reference."""

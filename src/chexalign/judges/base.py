@@ -1,0 +1,42 @@
+"""What a judge is: a name, a version, and a score for each (candidate, reference) pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chexalign.types import ScoreStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge says of one pair of texts; `value` is None exactly when `status` is not ok."""
+
+    value: float | None
+    parts: dict[str, float] = field(default_factory=dict)
+    status: ScoreStatus = "ok"
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != (self.status != "ok"):
+            raise ValueError("Judgement: value must be None exactly when status is not ok")
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """A candidate report and the radiologist's reference report for the same study."""
+
+    candidate: str
+    reference: str
+
+
+class Judge(Protocol):
+    """Scores candidates against references; higher is better, each pair on its own."""
+
+    name: str
+    version: str
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        """One judgement per pair, in order; the score of a pair never depends on the others."""
+        ...

@@ -1,0 +1,1 @@
+"""Alignment losses: pure functions of log-probs, one file per algorithm."""

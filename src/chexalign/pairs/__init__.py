@@ -1,0 +1,1 @@
+"""Preference data: a view over scores, rebuilt in seconds."""

@@ -1,0 +1,1 @@
+"""Policies: how to talk to a vision-language model."""

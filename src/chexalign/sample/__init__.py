@@ -1,0 +1,1 @@
+"""Sampling candidates from a policy."""

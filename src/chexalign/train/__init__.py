@@ -1,0 +1,1 @@
+"""Training: batches, log-probs, the reference cache and the trainer."""

@@ -1,0 +1,162 @@
+"""Frozen records that cross stage borders; every table of a run folder holds one of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["current", "prior"]
+View = Literal["frontal", "lateral", "unknown"]
+Finish = Literal["stop", "length"]
+ScoreStatus = Literal["ok", "unparsed", "refused", "error"]
+
+
+def _need(condition: bool, record: str, message: str) -> None:
+    if not condition:
+        raise ValueError(f"{record}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One image of a study: where its file is, and the hash of its bytes."""
+
+    path: str  # relative paths are relative to the run folder
+    sha256: str
+    view: View
+    height_px: int
+    width_px: int
+    role: Role = "current"
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        _need(self.height_px > 0 and self.width_px > 0, "ImageRef", "size must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One examination: its images and the radiologist's text about them."""
+
+    id: str
+    patient_id: str
+    images: tuple[ImageRef, ...]
+    indication: str | None
+    reference: str  # the radiologist's findings, the text that judges compare with
+    impression: str | None
+    codes: tuple[str, ...]  # human codes, e.g. MeSH "Cardiomegaly/mild"
+    split: str
+    source: str
+    license: str
+
+    def __post_init__(self) -> None:
+        _need(bool(self.id), "Study", "id is empty")
+        _need(bool(self.reference.strip()), "Study", f"{self.id} has an empty reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a policy is asked about one study."""
+
+    id: str
+    study_id: str
+    task: str
+    text: str
+    template: str  # name@version
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One report that a policy wrote for one prompt."""
+
+    id: str
+    prompt_id: str
+    text: str
+    n_tokens: int  # completion tokens, end token included
+    sum_logp: float | None  # under the sampling policy at temperature 1, nats
+    finish: Finish
+    draw: int
+    sampler: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one judge says of one candidate; an unscored candidate has value None, never 0."""
+
+    candidate_id: str
+    judge: str  # name@version
+    value: float | None
+    parts: tuple[tuple[str, float], ...] = ()
+    status: ScoreStatus = "ok"
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _need((self.value is None) == (self.status != "ok"), "Score", "value must be None exactly when status is not ok")
+        _need(self.value is None or math.isfinite(self.value), "Score", "value must be finite")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A preference: the judge puts `chosen` above `rejected` for the same prompt."""
+
+    id: str
+    prompt_id: str
+    chosen_id: str
+    rejected_id: str
+    margin: float  # score of chosen minus score of rejected
+    delta_words: int  # words of chosen minus words of rejected
+    judge: str
+    rule: str
+
+    def __post_init__(self) -> None:
+        _need(self.chosen_id != self.rejected_id, "Pair", f"{self.id} prefers a candidate to itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An unpaired preference for KTO: one candidate, desirable or not."""
+
+    candidate_id: str
+    prompt_id: str
+    desirable: bool
+    weight: float
+    judge: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The report that a policy writes for a study at evaluation."""
+
+    study_id: str
+    policy: str
+    text: str
+    n_tokens: int
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval; a bare float never reaches a report.
+
+    `low` and `high` are None where no interval can be given; `method` then says why.
+    """
+
+    metric: str
+    policy: str
+    split: str
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+    n_clusters: int
+    method: str
+    baseline: str | None = None  # set when the value is a paired difference against that policy
+
+    def __post_init__(self) -> None:
+        _need((self.low is None) == (self.high is None), "Estimate", "low and high come together")
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True when the interval lies strictly on one side of 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
