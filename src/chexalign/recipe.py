@@ -1,0 +1,383 @@
+"""The recipe: what a run does, as frozen records; `chexalign.recipe_load` reads it from YAML.
+
+The judge, the pair rule, the algorithm and the algorithm's own parameters have no default:
+they are the scientific choices of a run, so a recipe names them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from chexalign.ids import digest
+
+SplitName = Literal["sft", "prefer", "validation", "test"]
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "dpo": ("beta",),
+    "lc_dpo": ("beta", "alpha"),
+    "ipo": ("tau",),
+    "kto": ("beta",),
+    "orpo": ("lambda",),
+}
+"""The parameters that each algorithm needs, as a recipe spells them; it takes no other of these."""
+
+OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda")
+_SLUG = r"^[a-z0-9_-]+$"
+
+
+class Block(BaseModel):
+    """A part of a recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return _given(handler(self))
+
+
+class DataSpec(Block):
+    """Where the studies come from, and how they are split by patient."""
+
+    source: str = Field(description="name of the dataset (`chexalign list datasets`)", examples=["openi-phantom"])
+    split: dict[SplitName, Annotated[int, Field(ge=0)]] = Field(
+        description="number of studies per split", examples=["{sft: 1600, prefer: 900, test: 581}"]
+    )
+    images: Path | None = Field(
+        default=None, description="folder with the images, for datasets that do not make their own"
+    )
+    image_size_px: int = Field(default=128, ge=16, description="side of the square images that the policy sees")
+    views: list[Literal["frontal", "lateral"]] = Field(default=["frontal"], min_length=1, description="views to keep")
+    archive: Path | None = Field(
+        default=None, description="the reports' archive, when not the one of an installed package"
+    )
+
+
+class TinySpec(Block):
+    """How the tiny policy's parts are trained before SFT."""
+
+    vision_epochs: int = Field(default=8, ge=1, description="epochs of the vision tower on finding labels")
+    language_epochs: int = Field(default=4, ge=1, description="epochs of the language model on the SFT split's text")
+    caption_epochs: int = Field(default=4, ge=1, description="epochs of the projector on short captions")
+    variants: int = Field(default=1, ge=0, description="extra phantom images per study, for the vision tower alone")
+
+
+class PolicySpec(Block):
+    """The vision-language model to improve."""
+
+    model: str = Field(description="`tiny`, or a folder in Hugging Face format", examples=["tiny"])
+    freeze: list[Literal["vision", "projector", "language"]] = Field(
+        default=["vision"], description="parts that no training changes"
+    )
+    max_images: int = Field(default=1, ge=1, description="images of a study given to the policy")
+    tiny: TinySpec | None = Field(
+        default=None, validate_default=True, description="how the tiny policy is made, when model is tiny"
+    )
+
+    @field_validator("tiny")
+    @classmethod
+    def _only_for_tiny(cls, tiny: TinySpec | None, info: ValidationInfo) -> TinySpec | None:
+        model = info.data.get("model")
+        if tiny is not None and model not in (None, "tiny"):
+            raise _mistake("says how to make the tiny policy, but policy.model is a folder", "remove policy.tiny")
+        return TinySpec() if tiny is None and model == "tiny" else tiny
+
+
+class SFTSpec(Block):
+    """Supervised fine-tuning on the SFT split's references."""
+
+    epochs: int = Field(ge=1, description="passes over the SFT split", examples=[3])
+    learning_rate: float = Field(gt=0, description="peak learning rate", examples=[1e-3])
+    global_batch: int = Field(ge=1, description="studies per update", examples=[32])
+    caption_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of caption examples mixed into the first epoch"
+    )
+
+
+class SampleSpec(Block):
+    """How candidate reports are drawn."""
+
+    n: int = Field(default=4, ge=2, description="candidates per prompt")
+    temperature: float = Field(default=1.0, gt=0, description="softmax temperature of the draws")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus mass; 1 keeps every token")
+    max_new_tokens: int = Field(default=96, ge=1, description="longest candidate, in tokens")
+    batch_size: int = Field(
+        default=60, ge=1, description="sequences generated together; recorded, as it can change bits"
+    )
+    part_size: int = Field(
+        default=60, ge=1, description="prompts per part of the table; an interrupted run loses one part"
+    )
+    split: SplitName = Field(default="prefer", description="split whose studies are prompts")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class JudgeSpec(Block):
+    """A judge by name; a wrapper such as `lc` names the judge it wraps in `of`."""
+
+    name: str = Field(description="name of the judge (`chexalign list judges`)", examples=["chexpert"])
+    of: JudgeRef | None = Field(
+        default=None, validate_default=True, description="the judge that this one wraps", examples=["green"]
+    )
+    options: dict[str, Any] = Field(default={}, description="the judge's own options")
+
+    @field_validator("of")
+    @classmethod
+    def _lc_wraps(cls, of: JudgeSpec | None, info: ValidationInfo) -> JudgeSpec | None:
+        if of is None and info.data.get("name") == "lc":
+            raise PydanticCustomError("missing_choice", "judge lc corrects another judge for length, named here", {})
+        return of
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return _given(handler(self)) if self.of or self.options else self.name
+
+
+JudgeRef = Annotated[JudgeSpec, BeforeValidator(_named)]
+
+
+def folder_name(judge: JudgeSpec) -> str:
+    """The judge's folder under scores/ and its column: "chexpert", or "lc-bertscore" for lc of bertscore."""
+    return judge.name if judge.of is None else f"{judge.name}-{folder_name(judge.of)}"
+
+
+class PairsSpec(Block):
+    """How scores become preference pairs."""
+
+    rule: str = Field(description="name of the pair rule (`chexalign list pair_rules`)", examples=["best_worst"])
+    min_margin: float = Field(default=1e-8, ge=0, description="least score difference of a pair")
+
+
+class TrainSpec(Block):
+    """Preference training."""
+
+    algorithm: str = Field(description="name of the loss (`chexalign list losses`)", examples=["dpo"])
+    beta: float | None = Field(
+        default=None,
+        gt=0,
+        validate_default=True,
+        description="strength of the tie to the reference policy",
+        examples=[0.1],
+    )
+    alpha: float | None = Field(
+        default=None, ge=0, validate_default=True, description="length penalty per token (lc_dpo)", examples=[0.01]
+    )
+    tau: float | None = Field(
+        default=None, gt=0, validate_default=True, description="regularization of IPO", examples=[0.1]
+    )
+    lambda_: float | None = Field(
+        default=None,
+        gt=0,
+        alias="lambda",
+        validate_default=True,
+        description="weight of ORPO's odds ratio",
+        examples=[0.5],
+    )
+    learning_rate: float = Field(gt=0, description="peak learning rate", examples=[2e-4])
+    epochs: float = Field(default=1.0, gt=0, description="passes over the pairs")
+    global_batch: int = Field(default=16, ge=1, description="pairs per update")
+    warmup_ratio: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the updates that raise the learning rate"
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to this norm")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="assumed share of wrongly ordered pairs")
+
+    @field_validator("beta", "alpha", "tau", "lambda_")
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        algorithm, name = info.data.get("algorithm"), str(info.field_name).rstrip("_")
+        needed = PARAMETERS.get(str(algorithm))
+        if needed is None:  # a plugin's loss checks its own parameters
+            return value
+        if value is None and name in needed:
+            raise PydanticCustomError("missing_choice", f"{algorithm} needs {' and '.join(needed)}", {})
+        if value is not None and name not in needed:
+            raise _mistake(f"is no parameter of {algorithm}, which takes {' and '.join(needed)}", f"remove {name}")
+        return value
+
+    def parameters(self) -> dict[str, float]:
+        """The algorithm's own parameters that are set, by field name (`lambda_` for lambda)."""
+        values = {"beta": self.beta, "alpha": self.alpha, "tau": self.tau, "lambda_": self.lambda_}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Arm(Block):
+    """One preference run over the shared candidates."""
+
+    judge: JudgeRef = Field(description="the judge that orders candidates")
+    pairs: PairsSpec = Field(description="how scores become pairs")
+    train: TrainSpec = Field(description="how the policy learns from the pairs")
+
+
+class EvaluateSpec(Block):
+    """How policies are compared."""
+
+    metrics: list[JudgeRef] = Field(
+        default=[JudgeSpec(name=name) for name in ("chexpert", "bertscore", "rouge_l", "bleu_4")],
+        min_length=1,
+        description="judges that score the greedy reports",
+        examples=["[chexpert, bertscore]"],
+    )
+    split: SplitName = Field(default="test", description="split that is reported on")
+    bootstrap: int = Field(default=1000, ge=1, description="resamples over patients")
+    level: float = Field(default=0.90, gt=0, lt=1, description="coverage of the intervals")
+    batch_size: int = Field(default=60, ge=1, description="sequences generated together")
+    max_new_tokens: int = Field(default=96, ge=1, description="longest report, in tokens; as in sampling unless set")
+
+    @field_validator("metrics")
+    @classmethod
+    def _distinct(cls, metrics: list[JudgeSpec]) -> list[JudgeSpec]:
+        names = [folder_name(metric) for metric in metrics]
+        if len(set(names)) < len(names):
+            raise _mistake("names a metric twice", "keep one of each")
+        return metrics
+
+
+class Recipe(Block):
+    """A whole run. `judge`, `pairs` and `train` of the file end up in `arms`, one entry per preference run."""
+
+    run: str = Field(pattern=_SLUG, description="name of the run, its folder under runs/", examples=["demo"])
+    seed: int = Field(default=11, ge=0, description="every random choice is keyed by it")
+    data: DataSpec = Field(description="studies")
+    policy: PolicySpec = Field(description="model")
+    sft: SFTSpec | None = Field(
+        default=None,
+        validate_default=True,
+        description="supervised fine-tuning before sampling; required for the tiny policy",
+    )
+    sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
+    arms: dict[str, Arm] = Field(min_length=1, description="preference runs over the same candidates")
+    evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
+    workers: int = Field(
+        2, ge=1, description="processes of the stages that can use several; results do not depend on it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_arms(cls, raw: Any) -> Any:
+        return _resolve(raw) if isinstance(raw, dict) else raw
+
+    @field_validator("sft")
+    @classmethod
+    def _sft_studies(cls, sft: SFTSpec | None, info: ValidationInfo) -> SFTSpec | None:
+        policy = info.data.get("policy")
+        if sft is None and policy is not None and policy.model == "tiny":
+            raise PydanticCustomError("missing_choice", "the tiny policy writes reports only after SFT", {})
+        if sft is not None:
+            _need_studies(info, "sft", "sft")
+        return sft
+
+    @field_validator("sample", "evaluate")
+    @classmethod
+    def _split_studies(cls, spec: SampleSpec | EvaluateSpec, info: ValidationInfo) -> SampleSpec | EvaluateSpec:
+        _need_studies(info, spec.split, str(info.field_name))
+        return spec
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for name in arms:
+            if name in ("sft", "base", "reference") or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
+                raise _mistake(
+                    f"has an arm named {name!r}", "use lower-case letters, digits, _ and -; not sft, base or reference"
+                )
+        folders: dict[str, JudgeSpec] = {}
+        for arm in arms.values():
+            if folders.setdefault(folder_name(arm.judge), arm.judge) != arm.judge:
+                raise _mistake(
+                    f"gives judge {folder_name(arm.judge)} two sets of options, but its scores have one folder",
+                    "use one set of options, or a second recipe",
+                )
+        return arms
+
+    def resolved_arms(self) -> dict[str, Arm]:
+        """The preference runs by name, every block complete."""
+        return dict(self.arms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved recipe as plain values, defaults written out; `Recipe.model_validate` takes it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML, every default written out."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+
+    def digest(self) -> str:
+        """A digest of all that can change a result: equal for equal recipes, whatever `workers` is."""
+        return digest({key: value for key, value in self.to_dict().items() if key != "workers"})
+
+
+def _resolve(raw: dict[Any, Any]) -> dict[Any, Any]:
+    """A recipe's plain values with `judge`, `pairs` and `train` folded into `arms`; nothing is validated.
+
+    Each arm is the top-level blocks merged with its own; its judge replaces the whole judge. When an arm names another
+    algorithm, it does not inherit the parameters of the first.
+    """
+    result = {key: value for key, value in raw.items() if key not in ("judge", "pairs", "train", "arms")}
+    base = {key: raw[key] for key in ("judge", "pairs", "train") if key in raw}
+    arms = raw.get("arms")
+    if arms is None:
+        result["arms"] = {_arm_name(base): base}
+    elif isinstance(arms, dict):
+        result["arms"] = {name: _merge(base, {} if arm is None else arm) for name, arm in arms.items()}
+    else:
+        result["arms"] = arms
+    sample, evaluate = raw.get("sample"), raw.get("evaluate", {})
+    if isinstance(evaluate, dict):
+        longest = sample.get("max_new_tokens") if isinstance(sample, dict) else None
+        given = {"max_new_tokens": longest, **_given(evaluate)}
+        result["evaluate"] = _given(given)
+    return result
+
+
+def _given(block: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if value is not None}
+
+
+def _merge(base: dict[str, Any], arm: Any) -> Any:
+    if not isinstance(arm, dict):
+        return arm
+    merged = {**base, **arm}
+    for key in ("pairs", "train"):
+        mine, theirs = arm.get(key), base.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            other = "algorithm" in mine and mine["algorithm"] != theirs.get("algorithm")
+            kept = {name: value for name, value in theirs.items() if not (other and name in OWN_PARAMETERS)}
+            merged[key] = {**kept, **mine}
+    return merged
+
+
+def _arm_name(base: dict[str, Any]) -> str:
+    """ "dpo_chexpert"; "train" stands in where a part is missing, as validation will say."""
+    train, judge = base.get("train"), _named(base.get("judge"))
+    try:
+        algorithm = train["algorithm"] if isinstance(train, dict) else "train"
+        return f"{algorithm}_{folder_name(JudgeSpec.model_validate(judge))}"
+    except (KeyError, ValueError):
+        return "train"
+
+
+def _need_studies(info: ValidationInfo, split: str, block: str) -> None:
+    data = info.data.get("data")
+    if data is not None and not data.split.get(split):
+        raise _mistake(f"works on the split {split!r}, which has no studies", f"give data.split.{split} a number")
+
+
+def _mistake(problem: str, fix: str) -> PydanticCustomError:
+    return PydanticCustomError("mistake", "{problem}", {"problem": problem, "fix": fix})
