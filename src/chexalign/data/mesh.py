@@ -7,9 +7,9 @@ fixed before the rule labeler was tuned. A code is `Heading/qualifier/...`, as i
     Enlarged Cardiomediastinum  Mediastinum with enlarged or prominent; Mass or Shift of the mediastinum
     Cardiomegaly                Cardiomegaly (borderline too); Cardiac Shadow, Heart Atria or Heart Ventricles that are
                                 enlarged, prominent or borderline
-    Lung Opacity                Opacity and Density outside bone, breast, abdomen, mediastinum and pleura; Airspace Disease;
-                                Infiltrate; interstitial Markings, Thickening or Lung; interstitial lung disease; fibrosis;
-                                a scar (Cicatrix) outside the pleura
+    Lung Opacity                Opacity and Density outside bone, breast, abdomen, mediastinum and pleura; Airspace
+                                Disease; Infiltrate; interstitial Markings, Thickening or Lung; interstitial lung
+                                disease; fibrosis; a scar (Cicatrix) outside pleura, breast and abdomen
     Lung Lesion                 Nodule and Mass outside breast, bone and mediastinum; Granuloma; Calcified Granuloma;
                                 Granulomatous Disease; Cavitation; Calcinosis of the lung (not of hilum or lymph nodes);
                                 round Opacity or Density outside bone, breast, abdomen, mediastinum and pleura
@@ -18,8 +18,8 @@ fixed before the rule labeler was tuned. A code is `Heading/qualifier/...`, as i
     Pneumonia                   Pneumonia
     Atelectasis                 Pulmonary Atelectasis; Volume Loss
     Pneumothorax                Pneumothorax; Hydropneumothorax; Hemopneumothorax
-    Pleural Effusion            Pleural Effusion; Hydropneumothorax; Hemopneumothorax; Hemothorax; a blunted Costophrenic
-                                Angle, Sulcus or Pleura
+    Pleural Effusion            Pleural Effusion; Hydropneumothorax; Hemopneumothorax; Hemothorax; a blunted
+                                Costophrenic Angle, Sulcus or Pleura
     Pleural Other               Thickening, Cicatrix, Calcinosis or Opacity of the pleura; another abnormal Pleura
     Fracture                    Fractures, Bone; Deformity of ribs, clavicle, sternum or vertebrae
     Support Devices             Catheters, Indwelling; Tube, Inserted; Implanted Medical Device; Medical Device; Stents;
