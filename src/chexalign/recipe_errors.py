@@ -107,7 +107,8 @@ def valid_keys(key: Key) -> list[str]:
 
 
 def _problem(error: ErrorDetails, source: Written) -> Problem:
-    key = tuple(part for part in error["loc"] if part != "[key]")
+    # pydantic names a default that fails by its field, and a given value by its alias
+    key = tuple("lambda" if part == "lambda_" else part for part in error["loc"] if part != "[key]")
     written = source.written(key)
     line = source.line(written)
     at = f"{source.path} line {line}" if line else str(source.path)

@@ -1,0 +1,341 @@
+"""A recipe resolves as documented, and every mistake in one is told in three lines that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chexalign.errors import UserError
+from chexalign.recipe import PARAMETERS, JudgeSpec, Recipe, folder_name
+from chexalign.recipe_errors import field_at, valid_keys
+from chexalign.recipe_load import explain, find_recipe, load_recipe, read_source, recipe_names, validate
+
+DEMO = find_recipe("demo").read_text()
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(old: str = "", new: str = "", text: str = DEMO) -> Path:
+        assert old in text
+        path = tmp_path / "x.yaml"
+        path.write_text(text.replace(old, new) if old else text)
+        return path
+
+    return _write
+
+
+def problem(path: Path, *overrides: str) -> UserError:
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, overrides)
+    return caught.value
+
+
+def plain() -> dict[str, Any]:
+    return {
+        "run": "one",
+        "data": {"source": "openi-phantom", "split": {"prefer": 4, "test": 3}},
+        "policy": {"model": "models/sft"},
+        "judge": "chexpert",
+        "pairs": {"rule": "best_worst"},
+        "train": {"algorithm": "dpo", "beta": 0.1, "learning_rate": 2e-4},
+    }
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_built_in_recipe_loads_and_survives_writing(name):
+    recipe = load_recipe(name)
+    again = Recipe.model_validate(yaml.safe_load(recipe.to_yaml()))
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_built_in_recipe_opens_with_its_command_and_cost(name):
+    head = find_recipe(name).read_text().split("\nrun:")[0]
+    assert f"chexalign run {name}" in head
+    assert "Cost:" in head
+
+
+def test_the_demo_is_the_announced_experiment():
+    recipe = load_recipe("demo")
+    assert recipe.data.split == {"sft": 1600, "prefer": 900, "validation": 200, "test": 581}
+    assert (recipe.sample.n, recipe.sample.temperature, recipe.sample.max_new_tokens) == (4, 1.0, 96)
+    arms = recipe.resolved_arms()
+    assert {name: (arm.judge.name, arm.pairs.rule) for name, arm in arms.items()} == {
+        "dpo_label": ("chexpert", "best_worst"),
+        "dpo_bertscore": ("bertscore", "best_worst"),
+        "null_pairs": ("chexpert", "coin_flip"),
+    }
+    assert {tuple(arm.train.parameters().items()) for arm in arms.values()} == {(("beta", 0.1),)}
+
+
+def test_without_arms_there_is_one_named_after_its_algorithm_and_judge():
+    assert list(Recipe.model_validate(plain()).resolved_arms()) == ["dpo_chexpert"]
+    wrapped = plain() | {"judge": {"name": "lc", "of": "bertscore"}}
+    assert list(Recipe.model_validate(wrapped).resolved_arms()) == ["dpo_lc-bertscore"]
+
+
+def test_an_arm_replaces_the_judge_and_merges_the_rest():
+    raw = plain() | {
+        "judge": {"name": "chexpert", "options": {"labels": 5}},
+        "pairs": {"rule": "best_worst", "min_margin": 0.2},
+        "arms": {"a": None, "b": {"judge": "bertscore", "pairs": {"rule": "coin_flip"}, "train": {"beta": 0.5}}},
+    }
+    arms = Recipe.model_validate(raw).resolved_arms()
+    assert arms["a"].judge.options == {"labels": 5}
+    assert arms["b"].judge == JudgeSpec(name="bertscore")
+    assert (arms["b"].pairs.rule, arms["b"].pairs.min_margin) == ("coin_flip", 0.2)
+    assert (arms["b"].train.beta, arms["b"].train.learning_rate) == (0.5, 2e-4)
+
+
+def test_an_arm_with_another_algorithm_does_not_inherit_the_firsts_parameters():
+    raw = plain() | {"arms": {"a": None, "b": {"train": {"algorithm": "ipo", "tau": 0.3}}}}
+    assert Recipe.model_validate(raw).resolved_arms()["b"].train.parameters() == {"tau": 0.3}
+
+
+def test_orpo_spells_its_weight_lambda_as_the_paper_does():
+    raw = plain() | {"train": {"algorithm": "orpo", "lambda": 4, "learning_rate": 1e-5}}
+    recipe = Recipe.model_validate(raw)
+    assert recipe.resolved_arms()["orpo_chexpert"].train.parameters() == {"lambda_": 4.0}
+    assert "lambda: 4.0" in recipe.to_yaml()
+
+
+def test_a_plugins_algorithm_checks_its_own_parameters():
+    raw = plain() | {"train": {"algorithm": "acme_po", "tau": 0.3, "learning_rate": 1e-5}}
+    assert Recipe.model_validate(raw).resolved_arms()["acme_po_chexpert"].train.parameters() == {"tau": 0.3}
+
+
+@pytest.mark.parametrize("algorithm", PARAMETERS)
+def test_each_algorithm_needs_exactly_its_parameters(write, algorithm):
+    path = write("algorithm: dpo, beta: 0.1", f"algorithm: {algorithm}")
+    error = problem(path)
+    assert error.what == f"{path} line 15: train.{PARAMETERS[algorithm][0]} is missing"
+    given = ", ".join(f"{name}: 0.1" for name in PARAMETERS[algorithm])
+    load_recipe(write("algorithm: dpo, beta: 0.1", f"algorithm: {algorithm}, {given}"))
+
+
+def test_evaluation_writes_as_long_as_sampling_unless_told(write):
+    assert load_recipe(write("max_new_tokens: 96", "max_new_tokens: 50")).evaluate.max_new_tokens == 50
+    assert load_recipe("demo", ["evaluate.max_new_tokens=7"]).evaluate.max_new_tokens == 7
+    assert load_recipe("demo", ["evaluate.max_new_tokens=null"]).evaluate.max_new_tokens == 96
+
+
+def test_the_digest_ignores_workers_and_sees_everything_else():
+    demo = load_recipe("demo")
+    assert load_recipe("demo", ["workers=7"]).digest() == demo.digest()
+    assert load_recipe("demo", ["seed=12"]).digest() != demo.digest()
+    assert load_recipe("demo", ["train.beta=0.2"]).digest() != demo.digest()
+
+
+def test_the_tiny_policy_has_its_defaults_written_out():
+    tiny = load_recipe("demo").policy.tiny
+    assert tiny is not None
+    assert (tiny.vision_epochs, tiny.language_epochs, tiny.caption_epochs, tiny.variants) == (8, 4, 4, 1)
+    assert Recipe.model_validate(plain()).policy.tiny is None
+
+
+def test_folder_names():
+    assert folder_name(JudgeSpec(name="chexpert")) == "chexpert"
+    assert folder_name(JudgeSpec.model_validate({"name": "lc", "of": {"name": "bertscore"}})) == "lc-bertscore"
+
+
+MISTAKES = {
+    "misspelt": ("n: 4", "nn: 4", "line 14: unknown key sample.nn", "sample takes: n, temperature", "sample.n?"),
+    "misspelt choice": (
+        "beta: 0.1",
+        "betta: 0.1",
+        "unknown key train.betta",
+        "train takes",
+        "did you mean train.beta?",
+    ),
+    "misplaced": ("run: demo", "run: demo\nbeta: 1", "line 8: unknown key beta", "a recipe takes: run", "train.beta?"),
+    "top level": ("seed: 11", "sead: 11", "line 8: unknown key sead", "a recipe takes: run", "did you mean seed?"),
+    "in an arm": ("rule: coin_flip", "rle: 3", "unknown key arms.null_pairs.pairs.rle", "takes: rule", "pairs.rule?"),
+    "split name": ("prefer: 900", "prefr: 9", "unknown key data.split.prefr", "sft, prefer", "data.split.prefer?"),
+    "wrong type": ("n: 4", "n: four", "sample.n is 'four'", "a whole number: candidates per prompt", "`n: 4`"),
+    "too small": ("n: 4", "n: 1", "sample.n is 1", "at least 2", "`n: 4`"),
+    "not in list": (
+        "[vision]",
+        "[vison]",
+        "policy.freeze[0] is 'vison'",
+        "one of 'vision', 'pro",
+        "`freeze: [vision]`",
+    ),
+    "not finite": ("0.90", ".nan", "evaluate.level is nan", "a finite number", "`level: 0.9`"),
+    "empty": ("seed: 11", "seed:", "line 8: seed is empty", "a whole number", "`seed: 11`"),
+    "not a block": ("{rule: coin_flip}", "3", "null_pairs.pairs is 3", "a block of keys", "`pairs: {rule: ...}`"),
+    "run name": ("run: demo", "run: A/b", "run is 'A/b'", "lower-case letters", "`run: demo`"),
+    "no rule": (
+        "pairs: {rule: coin_flip}",
+        "pairs: {}",
+        "arms.null_pairs.pairs.rule is missing",
+        "no default",
+        "`rule",
+    ),
+    "no judge": ("judge: bertscore, ", "", "arms.dpo_bertscore.judge is missing", "no default", "`judge: {name: ...}`"),
+    "no algorithm": ("algorithm: dpo, ", "", "train.algorithm is missing", "no default", "`algorithm: dpo`"),
+    "no sft": (
+        "sft: {epochs",
+        "# {",
+        "sft is missing",
+        "the tiny policy writes reports only after SFT",
+        "`sft: {epochs",
+    ),
+    "foreign": ("beta: 0.1", "beta: 0.1, tau: 1", "train.tau is no parameter of dpo, which", "IPO", "remove tau"),
+    "bare lc": (
+        "judge: bertscore",
+        "judge: lc",
+        "dpo_bertscore.judge.of is missing",
+        "judge lc corrects",
+        "`of: green`",
+    ),
+    "no studies": ("test: 581", "test: 0", "evaluate works on the split 'test'", "comparison", "give data.split.test"),
+    "twice": ("rouge_l", "chexpert", "evaluate.metrics names a metric twice", "judges", "keep one of each"),
+    "arm name": ("null_pairs:", "Nil:", "arms has an arm named 'Nil'", "preference runs", "lower-case"),
+    "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
+    "tiny folder": ("tiny, freeze", "m, tiny: {}, freeze", "policy.tiny says how", "tiny", "remove policy.tiny"),
+    "options": (
+        "null_pairs: {judge: chexpert",
+        "null_pairs: {judge: {name: chexpert, options: {a: 1}}",
+        "arms gives judge chexpert two sets of options",
+        "preference runs",
+        "one set of options",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_with_its_key(write, name):
+    old, new, what, why, fix = MISTAKES[name]
+    path = write(old, new)
+    error = problem(path)
+    assert str(path) in error.what
+    assert what in error.what
+    assert why in error.why
+    assert fix in error.fix
+    assert str(error).count("\n") == 2
+
+
+def test_the_other_problems_of_the_file_are_named(write):
+    path = write("n: 4, temperature: 1.0", "n: x, temperature: 0, top: 1")
+    error = problem(path)
+    assert "sample.n is 'x'" in error.what
+    assert error.fix.endswith("(2 more: sample.temperature, sample.top)")
+
+
+def test_an_inherited_mistake_is_told_once_where_it_is_written(write):
+    error = problem(write("global_batch: 16", "global_batch: 0"))
+    assert "line 15: train.global_batch is 0" in error.what
+    assert "more" not in error.fix
+
+
+def test_an_arm_that_changes_the_algorithm_is_told_its_own_missing_parameter(write):
+    path = write("rule: coin_flip}", "rule: coin_flip}, train: {algorithm: lc_dpo, alpha: 0.1}")
+    assert "line 19: arms.null_pairs.train.beta is missing" in problem(path).what
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "why"),
+    [
+        ("run: [a", "line 1 is not YAML", "expected"),
+        ("run: a\nrun: b", "line 2 is not YAML", "'run' is given twice"),
+        ("", "is not a recipe", "top level"),
+        ("- a", "is not a recipe", "top level"),
+        ("run: \x00", "is not YAML", "unacceptable character"),
+    ],
+)
+def test_broken_yaml_names_the_line(write, text, what, why):
+    error = problem(write(text=text))
+    assert what in error.what
+    assert why in error.why
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in problem(path).why
+
+
+@pytest.mark.parametrize("name", ["demmo", "recipes/demmo.yaml"])
+def test_a_missing_file_names_the_nearest(name):
+    error = problem(Path(name))
+    assert "did you mean 'demo'?" in error.fix
+
+
+@pytest.mark.parametrize("name", ["demo", "demo.yaml", "recipes/demo.yaml"])
+def test_a_built_in_recipe_is_found_from_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(name).run == "demo"
+
+
+def test_floats_in_scientific_notation_are_numbers_even_in_options(write):
+    path = write("judge: bertscore", "judge: {name: bertscore, options: {eps: 1e-4, big: 3E+5, word: e5}}")
+    options = load_recipe(path).resolved_arms()["dpo_bertscore"].judge.options
+    assert options == {"eps": 1e-4, "big": 3e5, "word": "e5"}
+
+
+def test_overrides_are_yaml_and_apply_in_order():
+    recipe = load_recipe("demo", ["train.beta=0.5", "train.beta=0.05", "data.views=[frontal, lateral]"])
+    assert recipe.resolved_arms()["null_pairs"].train.beta == 0.05
+    assert recipe.data.views == ["frontal", "lateral"]
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("sample", "--set sample"),
+        (".n=3", "--set .n=3"),
+        ("sample.n.q=3", "--set sample.n.q=3"),
+        ("sample.n=[", "--set sample.n=["),
+        ("sample.n=x", "--set: sample.n is 'x'"),
+        ("sample.q=1", "--set: unknown key sample.q"),
+        ("smple.n=1", "--set: unknown key smple"),
+    ],
+)
+def test_a_wrong_override_is_told_as_such(override, what):
+    assert problem(Path("demo"), override).what == what
+
+
+def test_explain_says_where_each_value_came_from():
+    source = read_source("demo", ["train.beta=0.05", "data.split.sft=10"])
+    rows = {row.key: row for row in explain(validate(source), source)}
+    assert (rows["seed"].value, rows["seed"].origin) == (11, "recipe line 8")
+    assert rows["data.split"].origin == "--set"
+    assert rows["arms.dpo_label.train.beta"].origin == "--set"
+    assert rows["arms.dpo_label.train.learning_rate"].origin == "recipe line 15"
+    assert rows["arms.dpo_label.judge"].origin == "recipe line 17"
+    assert rows["arms.dpo_label.pairs.min_margin"].origin == "default"
+    assert rows["evaluate.max_new_tokens"].origin == "recipe line 14"
+    assert "arms.dpo_label.train.tau" not in rows
+    assert all(row.doc for row in rows.values())
+
+
+def test_explain_writes_a_recipe_without_arms_as_its_file_does(tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(plain(), sort_keys=False))
+    source = read_source(path)
+    rows = {row.key: row for row in explain(validate(source), source)}
+    assert rows["judge"].value == "chexpert"
+    assert rows["train.beta"].origin == "recipe line 14"
+    assert not [key for key in rows if key.startswith("arms")]
+
+
+def test_every_key_has_a_description():
+    def walk(key: tuple[str, ...]) -> None:
+        for name in valid_keys(key):
+            here = (*key, name)
+            if name not in ("of", "arms") and key != ("data", "split"):
+                found = field_at(here)
+                assert found is not None
+                assert found.description, here
+                walk(here)
+
+    walk(())
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load_recipe("demo").seed = 3
