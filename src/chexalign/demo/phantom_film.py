@@ -1,0 +1,121 @@
+"""The film: a square of densities in units of the image width, and the few brushes everything is drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+Array = np.ndarray
+Stroke = tuple[Sequence[tuple[float, float]], float, float]
+
+
+@lru_cache(maxsize=8)
+def grid(size_px: int) -> tuple[Array, Array]:
+    """Pixel centers as x [1, n] from -0.5 to 0.5 and y [n, 1] from 0 to 1."""
+    line = ((np.arange(size_px) + 0.5) / size_px).astype(np.float32)
+    return (line - 0.5)[None, :], line[:, None]
+
+
+@lru_cache(maxsize=4)
+def textures(size_px: int) -> dict[str, Array]:
+    """Periodic noise fields [2n, 2n] of unit variance, made once per size, and a net of thin ridges in 0..1."""
+    rng = np.random.default_rng(20240229)
+    scale = size_px / 128
+
+    def smooth(sigma: float) -> Array:
+        field = gaussian_filter(rng.standard_normal((2 * size_px, 2 * size_px)), sigma * scale, mode="wrap")
+        return ((field - field.mean()) / field.std()).astype(np.float32)
+
+    grain = smooth(0.45)
+    fine, mid, coarse = smooth(1.1), smooth(2.6), smooth(8.0)
+    # Zero crossings of band-limited noise form a mesh, which is what thickened septa look like.
+    net = np.exp(-((smooth(1.7) / 0.33) ** 2)).astype(np.float32)
+    return {"grain": grain, "fine": fine, "mid": mid, "coarse": coarse, "net": net}
+
+
+def step(value: Array, width: float) -> Array:
+    """0 below, 1 above zero, linear over `width`."""
+    return np.clip(value * (1.0 / width) + 0.5, 0.0, 1.0)
+
+
+class Film:
+    """Layers that add up to a radiograph, each float32 [n, n]; 0 is air, about 0.75 soft tissue, 1 metal.
+
+    `tissue` holds body, heart and fluid; `vessels` and `bones` lie over it, so that a filled lung still shows its
+    ribs; `metal` replaces what is under it.
+    """
+
+    def __init__(self, size_px: int):
+        self.n = size_px
+        self.x, self.y = grid(size_px)
+        self.px = 1.0 / size_px
+        self.soft = 1.5 / size_px
+        self.tissue, self.vessels, self.bones, self.metal = (np.zeros((size_px, size_px), np.float32) for _ in range(4))
+
+    def texture(self, kind: str, rng: np.random.Generator) -> Array:
+        """A random window [n, n] of one of the noise fields."""
+        i, j = (int(k) for k in rng.integers(0, self.n, 2))
+        window = textures(self.n)[kind][i : i + self.n, j : j + self.n]
+        return window[:, ::-1] if rng.random() < 0.5 else window
+
+    def patch(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
+        """The rows and columns within `reach` of a point, empty when it lies off the film."""
+        left, right = (int(np.clip((x + 0.5 + s * reach) * self.n + (s > 0), 0, self.n)) for s in (-1, 1))
+        top, bottom = (int(np.clip((y + s * reach) * self.n + (s > 0), 0, self.n)) for s in (-1, 1))
+        return slice(top, bottom), slice(left, right)
+
+    def radius2(
+        self, window: tuple[slice, slice], x: float, y: float, rx: float, ry: float, angle: float = 0.0
+    ) -> Array:
+        """Squared elliptical radius over a window: 1 on the ellipse; `angle` in radians turns x toward y."""
+        dx, dy = self.x[:, window[1]] - x, self.y[window[0]] - y
+        c, s = float(np.cos(angle)), float(np.sin(angle))
+        return ((dx * c + dy * s) / rx) ** 2 + ((dy * c - dx * s) / ry) ** 2
+
+    def disk(self, layer: Array, x: float, y: float, rx: float, ry: float, amount: float, angle: float = 0.0) -> None:
+        """Add an ellipse with the shading of a solid body: dense in the middle, thin at a visible edge."""
+        window = self.patch(x, y, max(rx, ry) + 2 * self.px)
+        r2 = self.radius2(window, x, y, rx, ry, angle)
+        edge = step(1.0 - r2, 4.0 * self.soft / max(min(rx, ry), self.px))
+        layer[window] += amount * edge * (0.55 + 0.45 * np.sqrt(np.maximum(1.0 - r2, 0.0)))
+
+    def glow(self, layer: Array, x: float, y: float, rx: float, ry: float, amount: float, angle: float = 0.0) -> None:
+        """Add a Gaussian blob with standard deviations `rx`, `ry`."""
+        window = self.patch(x, y, 2.6 * max(rx, ry) + self.px)
+        layer[window] += amount * np.exp(-0.5 * self.radius2(window, x, y, rx, ry, angle))
+
+    def fill(self, mask: Array, level: float, where: tuple[slice, slice] | None = None) -> None:
+        """Bring tissue up to `level` in proportion to `mask`: fluid or cells take the place of air."""
+        tissue = self.tissue if where is None else self.tissue[where]
+        tissue += mask * np.maximum(level - tissue, 0.0)
+
+    def strokes(self, lines: Iterable[Stroke], *, shapes: Iterable[tuple[Sequence, float]] = ()) -> Array:
+        """Antialiased lines (points, width, value in 0..1) and filled polygons as a layer; later ones cover earlier.
+
+        Drawn at four times the size and averaged down, so that a line of half a pixel is half as bright.
+        """
+        zoom = 4 if self.n <= 160 else 2
+        image = Image.new("L", (self.n * zoom, self.n * zoom))
+        draw = ImageDraw.Draw(image)
+        scale = self.n * zoom
+        for points, value in shapes:
+            draw.polygon([((x + 0.5) * scale, y * scale) for x, y in points], fill=round(255 * value))
+        for points, width, value in lines:
+            flat = [((x + 0.5) * scale, y * scale) for x, y in points]
+            draw.line(flat, fill=round(255 * value), width=max(1, round(width * scale)))
+        small = image.reduce(zoom)
+        return np.asarray(small, dtype=np.float32) * (1 / 255)
+
+    def develop(self, *, gamma: float, gain: float, noise: float, rng: np.random.Generator) -> Array:
+        """The film as uint8 [n, n], bright where dense, with grain that is stronger where few photons arrive."""
+        d = self.tissue + self.vessels + self.bones
+        d = np.maximum(d, 0.0) * gain
+        d = np.where(d > 0.7, 0.7 + 0.30 * np.tanh((d - 0.7) * (1 / 0.36)), d)
+        d += np.minimum(self.metal, 1.0) * np.maximum(0.99 - d, 0.0)
+        d = d**gamma
+        d += noise * (0.5 + d) * self.texture("grain", rng)
+        return (np.clip(d, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)

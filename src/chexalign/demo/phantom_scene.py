@@ -1,0 +1,89 @@
+"""A drawn patient that findings are painted on: the film, the lungs' masks and where a place in a lung lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from chexalign.demo.phantom_body import SIGN, Body
+from chexalign.demo.phantom_film import Film
+
+Array = np.ndarray
+View = Literal["frontal", "lateral"]
+FRONTAL: View = "frontal"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a lung as fractions: `height` from apex 0 to diaphragm 1, `lateral` from mediastinum 0 to ribs 1,
+    `depth` from sternum 0 to back 1; `spread` is the size of the zone around it in image widths."""
+
+    height: float
+    lateral: float
+    depth: float
+    spread: float = 0.08
+
+
+PLACES = {
+    "apex": Place(0.13, 0.50, 0.55, 0.045),
+    "upper lobe": Place(0.30, 0.52, 0.42, 0.085),
+    "middle lobe": Place(0.76, 0.32, 0.25, 0.070),
+    "lingula": Place(0.76, 0.35, 0.25, 0.065),
+    "lower lobe": Place(0.80, 0.50, 0.76, 0.080),
+    "base": Place(0.91, 0.48, 0.66, 0.065),
+    "hilum": Place(0.50, 0.08, 0.52, 0.045),
+    "costophrenic angle": Place(0.97, 0.88, 0.92, 0.035),
+    "retrocardiac": Place(0.84, -0.22, 0.72, 0.060),
+    "paratracheal": Place(0.22, -0.02, 0.50, 0.035),
+    "mediastinum": Place(0.40, -0.10, 0.40, 0.040),
+}
+ANYWHERE = Place(0.58, 0.52, 0.55, 0.10)
+
+
+@dataclass
+class Scene:
+    """One view of one patient, drawn without findings.
+
+    `lung` maps each side to its mask [n, n] in 0..1, heart included; `open_lung` leaves out what the heart and
+    mediastinum cover. In the lateral view both sides share one mask. `spine` is its axis as x and y per row, and
+    `marks` names points: arch, carina, cava, heart, hiatus, stomach, liver, sternum, and pocket, breast, arm by side.
+    """
+
+    film: Film
+    body: Body
+    view: View
+    lung: dict[str, Array]
+    open_lung: dict[str, Array]
+    spine: tuple[Array, Array]
+    marks: dict[str, tuple[float, float]]
+
+    def at(self, side: str, place: Place) -> tuple[float, float]:
+        """Where a place in a lung falls on the film, as x and y in image widths."""
+        n = self.film.n
+        body = self.body
+        if self.view != FRONTAL:
+            rows = self._rows(self.lung[side], slice(int(0.3 * n), int(0.55 * n)))
+            y = rows[0] + (rows[1] - rows[0]) * place.height
+            first, last = self._columns(self.lung[side], y, 0.0)
+            return first + (last - first) * (0.06 + 0.88 * place.depth), y
+        sign = SIGN[side]
+        guess = body.center + sign * (0.10 + (body.lung_width - 0.10) * max(place.lateral, 0.0))
+        floor = float(body.diaphragm(guess, side))
+        y = body.lung_top + 0.015 + (floor - body.lung_top - 0.02) * place.height
+        first, last = self._columns(self.open_lung[side], y, sign)
+        inner, outer = (first, last) if sign > 0 else (last, first)
+        return inner + (outer - inner) * place.lateral, y
+
+    def _columns(self, mask: Array, y: float, sign: float) -> tuple[float, float]:
+        n = self.film.n
+        hit = np.flatnonzero(mask[int(np.clip(y * n, 0, n - 1))] > 0.5)
+        if hit.size < 2:
+            return (0.08, self.body.lung_width) if sign > 0 else (-self.body.lung_width, -0.08)
+        return float(hit[0] + 0.5) / n - 0.5, float(hit[-1] + 0.5) / n - 0.5
+
+    def _rows(self, mask: Array, columns: slice) -> tuple[float, float]:
+        n = self.film.n
+        hit = np.flatnonzero(mask[:, columns].max(axis=1) > 0.5)
+        return (float(hit[0]) / n, float(hit[-1]) / n) if hit.size > 1 else (0.1, 0.8)
