@@ -66,9 +66,18 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes bytes whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_file(path, write)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text whole or not at all."""
-    write_file(path, lambda temporary: _write_bytes(temporary, text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -85,10 +94,6 @@ def remove_leftovers(folder: Path) -> None:
     """Deletes temporary files that a killed writer left in the folder."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -1,0 +1,51 @@
+"""What a policy is: something that writes reports for images and says how probable a given report is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from chexalign.types import Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to a policy: the prompt's text and the files of its images, in order."""
+
+    prompt: str
+    images: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a policy wrote, end token counted in `n_tokens` and in `sum_logp` (nats, at temperature 1)."""
+
+    text: str
+    n_tokens: int
+    sum_logp: float
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How completions are drawn; temperature 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+class Policy(Protocol):
+    """Writes completions; the draws of one ask depend on its seeds, not on its neighbors in the batch."""
+
+    def generate(
+        self, asks: Sequence[Ask], *, decoding: Decoding, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        """For each ask one completion per seed.
+
+        Equal seeds give equal uniform draws. Logits can still differ in the last bits between batch sizes, so a table
+        that must come out the same again is made with the same batches.
+        """
+        ...

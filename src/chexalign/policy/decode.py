@@ -1,0 +1,112 @@
+"""Token by token decoding over a shared prefill, with random numbers keyed to each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from chexalign.policy.base import Decoding
+
+# Dropping finished rows costs a copy of the cache, so it waits until a quarter of the rows are done.
+_COMPACT_BELOW = 0.75
+
+
+@dataclass(slots=True)
+class Row:
+    """The state of one completion while it grows."""
+
+    tokens: list[int]
+    sum_logp: float
+    stopped: bool
+
+
+@torch.inference_mode()
+def decode(
+    model: Any, inputs: dict[str, torch.Tensor], *, seeds: Sequence[Sequence[int]], decoding: Decoding, stop_id: int
+) -> list[list[Row]]:
+    """For each prompt row of `inputs` (left-padded) one Row per seed; the prompt and its images are run once.
+
+    Cost: one prefill per prompt, then one forward per token over the rows that are not finished.
+    All prompts must have the same number of seeds.
+    """
+    from transformers import DynamicCache
+
+    draws = len(seeds[0])
+    flat = [seed for row in seeds for seed in row]
+    rows = [Row([], 0.0, stopped=False) for _ in flat]
+    uniforms = _uniforms(flat, decoding)
+    mask = inputs["attention_mask"]
+    cache = DynamicCache(config=model.config.get_text_config())
+    out = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    logits = out.logits[:, -1].float().repeat_interleave(draws, 0)
+    cache.batch_repeat_interleave(draws)
+    mask = mask.repeat_interleave(draws, 0)
+    alive = torch.arange(len(rows), device=mask.device)
+    for step in range(decoding.max_new_tokens):
+        tokens, logps = _choose(logits, uniforms[step][alive.cpu()] if uniforms is not None else None, decoding)
+        keep = _record(rows, alive.tolist(), tokens.tolist(), logps.tolist(), stop_id)
+        if not any(keep) or step + 1 == decoding.max_new_tokens:
+            break
+        if sum(keep) < _COMPACT_BELOW * len(keep):
+            index = torch.tensor([i for i, k in enumerate(keep) if k], device=mask.device)
+            cache.batch_select_indices(index)
+            alive, mask, tokens = alive[index], mask[index], tokens[index]
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        position_ids = mask.sum(1, keepdim=True) - 1
+        out = model(
+            input_ids=tokens[:, None],
+            attention_mask=mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = out.logits[:, -1].float()
+    return [rows[i : i + draws] for i in range(0, len(rows), draws)]
+
+
+def _uniforms(seeds: Sequence[int], decoding: Decoding) -> torch.Tensor | None:
+    """[steps, rows] float64 in [0, 1), each column from its own seed; None when greedy."""
+    if decoding.temperature == 0.0:
+        return None
+    columns = [np.random.Generator(np.random.Philox(seed)).random(decoding.max_new_tokens) for seed in seeds]
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def _choose(
+    logits: torch.Tensor, uniform: torch.Tensor | None, decoding: Decoding
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Next tokens and their log-probs at temperature 1; logits [rows, vocabulary]."""
+    logps = logits.log_softmax(-1)
+    if uniform is None:
+        tokens = logits.argmax(-1)
+    else:
+        tokens = _inverse_cdf(logits / decoding.temperature, uniform.to(logits.device), decoding.top_p)
+    return tokens, logps.gather(-1, tokens[:, None])[:, 0]
+
+
+def _inverse_cdf(logits: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The token at which the cumulative probability passes the row's uniform number."""
+    probs, order = logits.softmax(-1).double(), None
+    if top_p < 1.0:
+        probs, order = probs.sort(-1, descending=True, stable=True)
+        probs = probs.where(probs.cumsum(-1) - probs < top_p, 0.0)
+    cdf = probs.cumsum(-1)
+    index = torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_max(probs.shape[-1] - 1)
+    return index if order is None else order.gather(-1, index[:, None])[:, 0]
+
+
+def _record(rows: list[Row], alive: list[int], tokens: list[int], logps: list[float], stop_id: int) -> list[bool]:
+    """Adds the tokens to the rows that still grow; says of each row of the batch whether it goes on."""
+    keep = []
+    for row_index, token, logp in zip(alive, tokens, logps, strict=True):
+        row = rows[row_index]
+        if not row.stopped:
+            row.tokens.append(token)
+            row.sum_logp += logp
+            row.stopped = token == stop_id
+        keep.append(not row.stopped)
+    return keep

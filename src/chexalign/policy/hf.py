@@ -1,0 +1,76 @@
+"""Any transformers image-text-to-text model, through its own processor and chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from chexalign.errors import UserError
+from chexalign.policy.base import Ask, Completion, Decoding
+from chexalign.policy.decode import Row, decode
+
+
+class HFPolicy:
+    """A checkpoint folder in Hugging Face format, loaded for inference in float32 on the CPU."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        check_folder(folder)
+        self.folder = folder
+        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+        self.processor: Any = AutoProcessor.from_pretrained(folder)
+        self.tokenizer: Any = self.processor.tokenizer
+        self.tokenizer.padding_side = "left"
+
+    def render(self, ask: Ask) -> str:
+        """The text of an ask with the generation header, as both training and inference use it."""
+        content: list[dict[str, str]] = [{"type": "image"} for _ in ask.images]
+        content.append({"type": "text", "text": ask.prompt})
+        messages = [{"role": "user", "content": content}]
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True))
+
+    def encode(self, asks: Sequence[Ask]) -> dict[str, torch.Tensor]:
+        """Model inputs for a batch of asks, left-padded."""
+        images = [[open_image(path) for path in ask.images] for ask in asks]
+        batch = self.processor(
+            text=[self.render(ask) for ask in asks],
+            images=images if any(images) else None,
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=False,
+        )
+        return dict(batch)
+
+    def generate(
+        self, asks: Sequence[Ask], *, decoding: Decoding, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        """For each ask one completion per seed; the images and the prompt of an ask are run once for all its seeds."""
+        stop_id = self.model.generation_config.eos_token_id
+        rows = decode(self.model, self.encode(asks), seeds=seeds, decoding=decoding, stop_id=stop_id)
+        return [[self._completion(row) for row in group] for group in rows]
+
+    def _completion(self, row: Row) -> Completion:
+        text = self.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
+        return Completion(text, len(row.tokens), row.sum_logp, "stop" if row.stopped else "length")
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image as RGB."""
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises: UserError when the folder holds no checkpoint with a processor."""
+    missing = [name for name in ("config.json", "processor_config.json") if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"The model folder {folder} lacks {' and '.join(missing)}.",
+            "A policy is a Hugging Face checkpoint: model and processor in one folder.",
+            "Give policy.model a folder that save_pretrained wrote for both, or 'tiny' for the embedded default.",
+        )

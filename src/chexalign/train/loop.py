@@ -1,0 +1,136 @@
+"""One training loop that can be killed at any moment and goes on to the same weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chexalign import atomic
+from chexalign.errors import UserError
+from chexalign.progress import bar
+
+STATE = "state.pt"
+_SAVE_EVERY_SECONDS = 20.0
+
+# Takes the indices of a batch and the step; returns the loss to minimize and numbers to log.
+StepLoss = Callable[[Sequence[int], int], tuple[torch.Tensor, dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """AdamW with linear warm-up and cosine decay to zero."""
+
+    learning_rate: float
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+
+
+@dataclass(frozen=True, slots=True)
+class FitLog:
+    """What training left to look at: one row of numbers per step, and the seconds it took in all."""
+
+    rows: list[dict[str, float]]
+    seconds: float
+
+
+def fit(
+    module: torch.nn.Module,
+    batches: Sequence[Sequence[int]],
+    step_loss: StepLoss,
+    optimization: Optimization,
+    *,
+    folder: Path,
+    label: str,
+    position: int = 0,
+) -> FitLog:
+    """The log of training over `batches` in order; the trainable parameters of `module` are changed in place.
+
+    The state is saved every 20 seconds to `folder`, and training goes on from there; the result does not depend on
+    when it was saved or how often it was killed, as long as `step_loss` follows from its arguments.
+    Raises: UserError when the loss is not finite, naming the step.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=optimization.learning_rate, betas=optimization.betas, weight_decay=optimization.weight_decay
+    )
+    rows, seconds = _restore(folder, module, optimizer)
+    saved = started = time.perf_counter()
+    with bar(len(batches), label, unit="step", done=len(rows), position=position) as progress:
+        for step in range(len(rows), len(batches)):
+            for group in optimizer.param_groups:
+                group["lr"] = optimization.learning_rate * schedule(step, len(batches), optimization.warmup_ratio)
+            loss, numbers = step_loss(batches[step], step)
+            _check_finite(loss, step, label)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(parameters, optimization.max_grad_norm)
+            optimizer.step()
+            rows.append({"step": step, "loss": loss.item(), "grad_norm": norm.item(), **numbers})
+            progress.update()
+            progress.set_postfix_str(f"loss {rows[-1]['loss']:.3f}", refresh=False)
+            if time.perf_counter() - saved > _SAVE_EVERY_SECONDS:
+                saved = time.perf_counter()
+                _save(folder, module, optimizer, rows, seconds + saved - started)
+    seconds += time.perf_counter() - started
+    return FitLog(rows, seconds)
+
+
+def schedule(step: int, steps: int, warmup_ratio: float) -> float:
+    """The factor of the learning rate at a step: linear warm-up from above 0 to 1, then cosine to 0."""
+    warmup = max(1, round(warmup_ratio * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def forget(folder: Path) -> None:
+    """Removes the saved state; call it once the result is safe."""
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def _kept(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes: trainable parameters, and buffers such as running means."""
+    trainable = {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}
+    return trainable | dict(module.named_buffers())
+
+
+def _save(
+    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, float]], s: float
+) -> None:
+    state = {"kept": _kept(module), "optimizer": optimizer.state_dict(), "rows": rows, "seconds": s}
+    atomic.write_file(folder / STATE, lambda temporary: torch.save(state, temporary))
+
+
+def _restore(
+    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[list[dict[str, float]], float]:
+    path = folder / STATE
+    if not path.is_file():
+        return [], 0.0
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, ValueError, OSError):  # damaged: start this training over
+        path.unlink()
+        return [], 0.0
+    with torch.no_grad():
+        for name, value in _kept(module).items():
+            value.copy_(state["kept"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["rows"], state["seconds"]
+
+
+def _check_finite(loss: torch.Tensor, step: int, label: str) -> None:
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"The loss of {label} is {loss.item()} at step {step}.",
+            "Training cannot go on from a loss that is not a number.",
+            "Lower the learning rate (train.learning_rate or sft.learning_rate) and run again.",
+        )
