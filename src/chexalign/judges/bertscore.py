@@ -87,7 +87,7 @@ class BERTScoreJudge:
         return model.to(device).eval()
 
     @cached_property
-    def _tokenizer(self):  # noqa: ANN202  (the class is named only after transformers is imported)
+    def _tokenizer(self):
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(self._folder, local_files_only=True)

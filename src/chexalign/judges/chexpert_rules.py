@@ -1,0 +1,158 @@
+"""How the rule labeler reads one sentence: findings in order, with what denies or doubts each of them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from chexalign.judges.chexpert_terms import EVENT, EVENT_NAMES, STATEMENTS
+
+_BORDER = re.compile(r"[.;!?]+(?=\s|$)|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)]))")
+_BRACKETED = re.compile(r"\[.*?\]|\*\*", re.DOTALL)
+_BLANK = str.maketrans("-/\u2013_", "    ")
+
+Mention = tuple[str, int]  # (label, value): 1 stated, 0 denied, -1 uncertain
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a report, in lower case, with `-` and `/` as blanks and single blanks between words.
+
+    A sentence ends at `.`, `;`, `!` or `?` before a blank, at an empty line, and before a list item; a line
+    that merely wraps does not end it.
+    """
+    plain = _BRACKETED.sub("", text).lower().translate(_BLANK)
+    return [sentence for part in _BORDER.split(plain) if (sentence := " ".join(part.split()))]
+
+
+@lru_cache(maxsize=65536)
+def mentions(sentence: str) -> tuple[Mention, ...]:
+    """Every label that the sentence mentions, in order, each with 1 (stated), 0 (denied) or -1 (uncertain)."""
+    reader = _Reader(sentence)
+    for match in EVENT.finditer(sentence):
+        kind, name = EVENT_NAMES[match.lastgroup or ""]
+        getattr(reader, kind)(name, match)
+    return tuple(zip(reader.labels, reader.values, strict=True))
+
+
+class _Reader:
+    """The state between two words of a sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        self.labels: list[str] = []
+        self.values: list[int] = []
+        self.last_end = -9  # where the last finding ended
+        self.new_clause()
+
+    def new_clause(self) -> None:
+        """Forget what was denied, what it was said about, and what a word that follows may still turn."""
+        self.polarity = 1
+        self.since_cue = 0  # findings read since the last cue
+        self.turnable: list[int] = []  # mentions that "... is not seen" may still turn
+        self.subjects: list[str] = []
+        self.described = False  # the subjects have got their attribute
+        self.cue_in_subject = False
+        self.ahead: tuple[str, int] | None = None  # an attribute that waits for its subject
+
+    def record(self, label: str, value: int, *, turnable: bool = True) -> None:
+        if turnable:
+            self.turnable.append(len(self.labels))
+        self.labels.append(label)
+        self.values.append(value)
+        self.since_cue += 1
+
+    def ignored(self, _name: str, _match: re.Match[str]) -> None:
+        """Phrases that only look like a cue or a finding."""
+
+    def finding(self, name: str, match: re.Match[str]) -> None:
+        for label in name.split("+"):
+            self.record(label, self.polarity)
+        self.last_end = match.end()
+        self.ahead = None
+
+    def sign(self, name: str, match: re.Match[str]) -> None:
+        self.record(name, -1 if self.polarity else 0)
+        self.last_end = match.end()
+
+    def denied_only(self, name: str, match: re.Match[str]) -> None:
+        if self.polarity == 0:
+            self.finding(name, match)
+
+    def subject(self, name: str, match: re.Match[str]) -> None:
+        if self.since_cue and self.sentence.endswith("the ", 0, match.start()):
+            self.new_clause()
+        if self.described:
+            self.subjects, self.described = [], False
+        if not self.subjects:
+            self.cue_in_subject = False
+        self.subjects.append(name)
+        if self.ahead:
+            self.state(name, *self.ahead)
+
+    def attribute(self, name: str, match: re.Match[str]) -> None:
+        if name == "borderline" and self.polarity:
+            self.polarity = -1
+        if not self.subjects:
+            self.ahead = (name, self.polarity)
+            return
+        for subject in self.subjects:
+            self.state(subject, name, self.polarity)
+        self.described = True
+        self.last_end = match.end()
+
+    def state(self, subject: str, attribute: str, polarity: int) -> None:
+        """Record what an attribute of a subject says; a denied attribute denies its labels."""
+        for label, value in STATEMENTS.get((subject, attribute), ()):
+            if polarity == 0:
+                if value:  # "not normal" is no statement about one label
+                    self.record(label, 0)
+            else:
+                self.record(label, -1 if value and polarity < 0 else value)
+
+    def cue(self, name: str, match: re.Match[str]) -> None:
+        getattr(self, f"cue_{name}")(match)
+
+    def cue_absent(self, _match: re.Match[str]) -> None:
+        self.polarity, self.since_cue, self.cue_in_subject, self.ahead = 0, 0, True, None
+
+    def cue_uncertain(self, _match: re.Match[str]) -> None:
+        if self.polarity or self.since_cue:  # "no evidence to suggest" stays a denial
+            self.polarity, self.since_cue = -1, 0
+
+    def turn(self, value: int) -> None:
+        for index in self.turnable:
+            self.values[index] = value
+        self.turnable = []
+
+    def cue_absent_after(self, _match: re.Match[str]) -> None:
+        self.turn(0)
+
+    def cue_uncertain_after(self, _match: re.Match[str]) -> None:
+        self.turn(-1)
+
+    def cue_gone(self, match: re.Match[str]) -> None:
+        if self.turnable:
+            self.turn(0)
+        else:
+            self.cue_absent(match)
+
+    def cue_break(self, _match: re.Match[str]) -> None:
+        self.new_clause()
+
+    def cue_soft_break(self, _match: re.Match[str]) -> None:
+        if self.since_cue:
+            self.new_clause()
+
+    def cue_fresh(self, match: re.Match[str]) -> None:
+        between = self.sentence[self.last_end : match.start()] if self.last_end > 0 else "?"
+        if self.since_cue and between in (" ", ", ", " and ", ", and "):
+            self.new_clause()
+
+    def cue_verb(self, _match: re.Match[str]) -> None:
+        if self.subjects and not self.described and not self.cue_in_subject:
+            self.polarity, self.since_cue = 1, 0
+        self.turnable = []
+        self.ahead = None
+
+    def cue_comma(self, _match: re.Match[str]) -> None:
+        self.ahead = None
