@@ -14,6 +14,7 @@ from chexalign.demo.phantom_body import draw_body, reshape
 from chexalign.demo.phantom_chest import CHEST_PAINTERS
 from chexalign.demo.phantom_codes import parse_codes
 from chexalign.demo.phantom_frontal import frontal_scene
+from chexalign.demo.phantom_lateral import lateral_scene
 from chexalign.demo.phantom_lungs import LUNG_PAINTERS
 from chexalign.demo.phantom_scene import View
 from chexalign.errors import UserError
@@ -43,10 +44,10 @@ def render(codes: Sequence[str], *, view: View, seed: int, size_px: int = 128) -
     body = draw_body(seed)
     for finding in findings:
         reshape(body, finding)
-    scene = frontal_scene(body, size_px)
+    scene = frontal_scene(body, size_px) if view == "frontal" else lateral_scene(body, size_px)
     for finding in findings:
         for painters in (LUNG_PAINTERS, CHEST_PAINTERS):
             if finding.heading in painters:
                 painters[finding.heading](scene, finding, finding.rng(seed))
     grain = np.random.default_rng([seed & (2**64 - 1), 3, view == "frontal"])
-    return scene.film.develop(gamma=body.gamma, gain=body.gain, noise=body.noise, rng=grain)
+    return scene.film.develop(body, grain)

@@ -22,6 +22,7 @@ class Body:
     seed: int
     center: float = 0.0
     turn: float = 0.0
+    depth: float = 1.0
     habitus: float = 0.5
     breasts: float = 0.0
     lung_width: float = 0.36
@@ -52,6 +53,9 @@ class Body:
     gamma: float = 1.0
     noise: float = 0.02
     marker: bool = True
+    roll: float = 0.0
+    zoom: float = 1.0
+    slide: tuple[float, float] = (0.0, 0.0)
 
     def outer(self, y: Array | float) -> Array:
         """Distance of the lung's outer border from the midline at height y."""
@@ -62,11 +66,13 @@ class Body:
         """Where the spine's axis runs at height y, bent by scoliosis."""
         return self.center + self.scoliosis * np.sin((y - 0.02) * 5.6)
 
-    def diaphragm(self, x: Array | float, side: str) -> Array:
-        """Height of the diaphragm at x: a dome that falls steeply toward the costophrenic angle."""
-        u = (SIGN[side] * (x - self.center) - 0.47 * self.lung_width) / self.lung_width
-        flat = self.curve * (1.25 * u * u + 2.6 * np.maximum(u - 0.12, 0.0) ** 2)
-        return self.dome[side] + flat
+    def floor(self, x: Array | float) -> Array:
+        """Height of the diaphragm at x: two domes that fall steeply toward the costophrenic angles."""
+        dx = x - self.center
+        u = np.abs(dx) * (1.0 / self.lung_width) - 0.44
+        bend = self.curve * (1.3 * u * u + 3.6 * np.maximum(u - 0.10, 0.0) ** 2)
+        leftness = 0.5 + 0.5 * np.tanh(dx * 22.0)
+        return self.dome[RIGHT] + (self.dome[LEFT] - self.dome[RIGHT]) * leftness + bend
 
     def center_of_heart(self) -> tuple[float, float]:
         """The middle of the left ventricle's ellipse in the frontal view."""
@@ -77,7 +83,7 @@ class Body:
 def draw_body(seed: int) -> Body:
     """A healthy patient's measurements, the same for the same seed."""
     rng = np.random.default_rng([seed & (2**64 - 1), 1])
-    unit = rng.standard_normal(24).clip(-2.0, 2.0)
+    unit = rng.standard_normal(25).clip(-2.0, 2.0)
     habitus = float(rng.beta(2.0, 2.2))
     dome = 0.735 + 0.020 * unit[0] - 0.02 * (habitus - 0.5)
     return Body(
@@ -85,6 +91,7 @@ def draw_body(seed: int) -> Body:
         center=0.010 * unit[1],
         turn=0.007 * unit[2],
         habitus=habitus,
+        depth=1.0 + 0.05 * unit[24] + 0.10 * (habitus - 0.5),
         breasts=float(rng.uniform(0.4, 1.2)) if rng.random() < 0.5 else 0.0,
         lung_width=0.372 - 0.035 * (habitus - 0.4) + 0.010 * unit[3],
         lung_top=0.085 + 0.014 * unit[4],
@@ -102,12 +109,15 @@ def draw_body(seed: int) -> Body:
         bone=1.0 + 0.12 * unit[17],
         rib_spacing=0.060 + 0.002 * unit[18],
         rib_drop=1.0 + 0.10 * unit[19],
-        air=1.0 - 0.13 * (habitus - 0.4) + 0.04 * unit[20],
+        air=1.0 - 0.20 * (habitus - 0.4) + 0.04 * unit[20],
         gas=float(rng.uniform(0.0, 1.0)),
-        gain=1.0 + 0.035 * unit[21],
-        gamma=1.0 + 0.07 * unit[22],
-        noise=0.011 * float(rng.uniform(0.7, 1.4)),
+        gain=1.0 + 0.045 * unit[21],
+        gamma=1.02 + 0.10 * unit[22],
+        noise=0.010 * float(rng.uniform(0.7, 1.4)),
         marker=bool(rng.random() < 0.7),
+        roll=0.012 * unit[23],
+        zoom=float(rng.uniform(1.04, 1.10)),
+        slide=(float(rng.uniform(-0.012, 0.012)), float(rng.uniform(-0.012, 0.012))),
     )
 
 
@@ -119,7 +129,7 @@ def reshape(body: Body, f: Finding) -> None:
 
 
 def _cardiomegaly(body: Body, f: Finding) -> None:
-    body.heart = max(body.heart, body.heart * 0.35 + 0.65 + 0.12 + 0.27 * f.severity)
+    body.heart = max(body.heart, body.heart * 0.35 + 0.65 + 0.07 + 0.21 * f.severity)
 
 
 def _heart_failure(body: Body, f: Finding) -> None:
@@ -162,6 +172,7 @@ def _hyperinflate(body: Body, f: Finding) -> None:
     body.curve *= max(0.15, 0.75 - 0.42 * f.severity)
     body.heart *= 1.0 - 0.10 * f.severity
     body.heart_tilt += 0.16 * f.severity
+    body.depth += 0.07 * f.severity
     body.air *= 1.0 + 0.09 * f.severity
     body.rib_spacing *= 1.0 + 0.04 * f.severity
     body.rib_drop *= 1.0 - 0.22 * f.severity
@@ -225,7 +236,7 @@ def _osteopenia(body: Body, f: Finding) -> None:
 
 def _poor_film(body: Body, f: Finding) -> None:
     rng = f.rng(body.seed)
-    body.noise *= 2.6
+    body.noise *= 2.0
     body.gain *= 1.17 if rng.random() < 0.5 else 0.83
     body.turn += 0.035 if rng.random() < 0.5 else -0.035
 

@@ -320,7 +320,7 @@ def eventration(scene: Scene, f: Finding, rng: Random) -> None:
     for side in f.sides or (RIGHT,):
         if scene.view == FRONTAL:
             x = body.center + SIGN[side] * (0.40 * body.lung_width)
-            y = float(body.diaphragm(x, side))
+            y = float(body.floor(x))
         else:
             x, y = -0.12, body.dome[side]
         r = 0.075 + 0.025 * f.severity
@@ -348,7 +348,7 @@ def epicardial_fat(scene: Scene, f: Finding, rng: Random) -> None:
     for side in f.sides or (LEFT,):
         if scene.view == FRONTAL:
             x = hx + (0.185 if side == LEFT else -0.175) * body.heart
-            y = float(body.diaphragm(x, side))
+            y = float(body.floor(x))
         else:
             x, y = hx - 0.11, body.dome[side]
         window = film.patch(x, y, 0.16)
@@ -383,7 +383,7 @@ def mastectomy(scene: Scene, f: Finding, rng: Random) -> None:
 def free_air(scene: Scene, f: Finding, rng: Random) -> None:
     """A dark crescent under the right dome."""
     film, body = scene.film, scene.body
-    floor = body.diaphragm(film.x, RIGHT) if scene.view == FRONTAL else body.dome[RIGHT] + 0.3 * film.x**2
+    floor = body.floor(film.x) if scene.view == FRONTAL else body.dome[RIGHT] + 0.3 * film.x**2
     depth = film.y - floor
     band = step(depth - 0.012, 0.012) * step(0.022 + 0.02 * f.severity - depth, 0.012)
     side = (

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from chexalign.demo.phantom_body import Body
+
 Array = np.ndarray
 Stroke = tuple[Sequence[tuple[float, float]], float, float]
 
@@ -110,12 +112,21 @@ class Film:
         small = image.reduce(zoom)
         return np.asarray(small, dtype=np.float32) * (1 / 255)
 
-    def develop(self, *, gamma: float, gain: float, noise: float, rng: np.random.Generator) -> Array:
-        """The film as uint8 [n, n], bright where dense, with grain that is stronger where few photons arrive."""
+    def placed(self, image: Array, roll: float, zoom: float, slide: tuple[float, float]) -> Array:
+        """The image turned by `roll` radians about its center, enlarged and moved, as patients stand."""
+        c, s = np.cos(roll) / zoom, np.sin(roll) / zoom
+        half = 0.5 * self.n
+        dx, dy = half + slide[0] * self.n, half + slide[1] * self.n
+        matrix = (c, s, half - c * dx - s * dy, -s, c, half + s * dx - c * dy)
+        turned = Image.fromarray(image).transform((self.n, self.n), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+        return np.asarray(turned)
+
+    def develop(self, body: Body, rng: np.random.Generator) -> Array:
+        """The film as uint8 [n, n], bright where dense, with the patient's pose, exposure and grain."""
         d = self.tissue + self.vessels + self.bones
-        d = np.maximum(d, 0.0) * gain
+        d = np.maximum(d, 0.0) * body.gain
         d = np.where(d > 0.7, 0.7 + 0.30 * np.tanh((d - 0.7) * (1 / 0.36)), d)
         d += np.minimum(self.metal, 1.0) * np.maximum(0.99 - d, 0.0)
-        d = d**gamma
-        d += noise * (0.5 + d) * self.texture("grain", rng)
+        d = np.maximum(self.placed(d, body.roll, body.zoom, body.slide), 0.0) ** body.gamma
+        d = d + body.noise * (0.5 + d) * self.texture("grain", rng)
         return (np.clip(d, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from chexalign.demo.phantom_body import SIGN, Body
 from chexalign.demo.phantom_codes import LEFT, RIGHT
 from chexalign.demo.phantom_film import Film, step
 from chexalign.demo.phantom_scene import FRONTAL, Scene
+from chexalign.demo.phantom_vessels import draw_vessels
 
 Array = np.ndarray
 
@@ -24,13 +23,15 @@ def frontal_scene(body: Body, size_px: int) -> Scene:
     air = lung[RIGHT] + lung[LEFT]
     _soft_tissue(film, body, rng)
     film.tissue -= (0.40 * body.air) * deep * (1.0 - 0.80 * center)
-    film.tissue += 0.13 * center + 0.085 * heart * center
+    chest = step(body.floor(film.x) + 0.03 - film.y, 0.08)
+    film.tissue += chest * (0.085 * center + 0.075 * heart * center)
     _abdomen(film, body, air, rng)
     _spine(film, body)
     _airway(film, body)
     _ribs(film, body, air, center)
     _girdle(film, body)
-    _vessels(film, body, rng, air * (1.0 - 0.8 * center))
+    hila = [(sign, _hilum(body, side), body.hilum[side], 10) for side, sign in SIGN.items()]
+    draw_vessels(film, body, rng, air * (1.0 - 0.8 * center), hila)
     if body.marker:
         _marker(film)
     rows = film.y[:, 0]
@@ -71,7 +72,7 @@ def _silhouette(film: Film, body: Body) -> tuple[Array, Array]:
     mask = step(1.0 - heart2, 2.2 * soft / b)
 
     rows = y[:, 0]
-    middle = body.center + body.turn * 0.6 + body.heart_shift * 0.5
+    middle = 0.5 * (body.center + body.spine_x(rows)) + body.turn * 0.6 + body.heart_shift * 0.5
     m = body.mediastinum
     upper = 0.5 + 0.5 * np.tanh((hy - 0.04 - rows) * 30)
     cava = middle - (0.046 * m + 0.012 * np.exp(-(((rows - 0.30) / 0.10) ** 2))) * upper
@@ -98,7 +99,7 @@ def _lungs(film: Film, body: Body) -> tuple[dict[str, Array], Array]:
     lung, deep = {}, np.zeros_like(film.tissue)
     for side, sign in SIGN.items():
         out = sign * x
-        floor = body.diaphragm(film.x, side)
+        floor = body.floor(film.x)
         mask = step(outer - out, 1.8 * soft) * step(out - inner, 2 * soft) * step(floor - y, 1.6 * soft) * roof
         lung[side] = mask
         deep += mask
@@ -137,9 +138,9 @@ def _abdomen(film: Film, body: Body, air: Array, rng: np.random.Generator) -> No
     """Liver and spleen under the domes, with stomach or bowel gas on the left."""
     x, y = film.x, film.y
     middle = body.center
-    floor = np.where(x < middle, body.diaphragm(x, RIGHT), body.diaphragm(x, LEFT))
+    floor = body.floor(x)
     below = step(y - floor, 1.6 * film.soft) * step(body.lung_width + 0.02 - np.abs(x - middle), 0.05)
-    film.tissue += below * (0.10 + 0.50 * np.clip(y - floor, 0.0, 0.2)) * (1.0 - air)
+    film.tissue += below * (0.09 + 0.45 * np.clip(y - floor, 0.0, 0.22)) * (1.0 - air)
     size = body.gas
     if size > 0.15:
         gx, gy = middle + 0.13 + 0.06 * float(rng.random()), body.dome[LEFT] + 0.045 + 0.02 * size
@@ -161,7 +162,9 @@ def _spine(film: Film, body: Body) -> None:
     pedicle = np.exp(-(((np.abs(u) - 0.62) / 0.20) ** 2)) * np.exp(-(((phase - 0.38) / 0.17) ** 2))[:, None]
     process = np.exp(-((u / 0.16) ** 2)) * np.exp(-(((phase - 0.62) / 0.22) ** 2))[:, None]
     dim = (1.0 - 0.35 * step(rows - 0.42, 0.2))[:, None]
-    film.bones[:, window[1]] += body.bone * dim * shape * (0.085 * body_row + 0.05 * pedicle + 0.05 * process)
+    beak = np.exp(-(((np.abs(u) - 1.12) / 0.24) ** 2)) * (plate + disk)[:, None] * body.degenerate
+    film.bones[:, window[1]] += body.bone * dim * shape * (0.125 * body_row + 0.06 * pedicle + 0.06 * process)
+    film.bones[:, window[1]] += 0.24 * beak
 
 
 def _airway(film: Film, body: Body) -> None:
@@ -172,7 +175,7 @@ def _airway(film: Film, body: Body) -> None:
     right = [trunk[2], (cx - 0.045, 0.40), (cx - 0.08, 0.44)]
     left = [trunk[2], (cx + 0.055, 0.41), (cx + 0.095, 0.43)]
     layer = film.strokes([(trunk, 0.040, 1.0), (right, 0.024, 0.75), (left, 0.020, 0.65)])
-    film.tissue -= 0.10 * layer
+    film.tissue -= 0.16 * layer
 
 
 def rib_curve(body: Body, index: int, side: str, start: float, stop: float, points: int = 14) -> list:
@@ -181,9 +184,10 @@ def rib_curve(body: Body, index: int, side: str, start: float, stop: float, poin
     top = body.lung_top - 0.045 + body.rib_spacing * index
     drop = body.rib_drop * (0.055 + 0.028 * index if index < 6 else 0.21)
     width = float(body.outer(top + 0.5 * drop)) + 0.004 + (0.03 if index == 1 else 0.0)
-    lean = 0.012 * np.sin(2 * angle)
+    lean = 0.014 * np.sin(2 * angle) - (0.022 if index > 1 else 0.0) * np.sin(angle)
     y = top + 0.5 * drop * (1.0 - np.cos(angle)) - lean
-    x = body.spine_x(np.full(points, top)) + SIGN[side] * (0.02 + (width - 0.02) * np.sin(angle))
+    bend = (float(body.spine_x(top)) - body.center) * (0.15 + 0.85 * np.cos(0.5 * angle) ** 4)
+    x = body.center + bend + SIGN[side] * (0.02 + (width - 0.02) * np.sin(angle))
     x += body.turn * 1.5 * (1.0 - np.cos(angle)) * 0.5
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
@@ -220,58 +224,19 @@ def _girdle(film: Film, body: Body) -> None:
         cx = body.center
         blade = [(0.33, 0.12), (0.315, 0.20), (0.335, 0.30), (0.375, 0.395), (0.40, 0.33), (0.43, 0.22), (0.46, 0.15)]
         points = [(cx + sign * dx, dy + body.lung_top - 0.05) for dx, dy in blade]
-        shapes.append((points, 0.40))
-        bones.append((points[:4], 0.009, 0.65))
+        shapes.append((points, 0.22))
+        bones.append((points[:4], 0.008, 0.45))
         film.disk(film.bones, cx + sign * 0.50, body.lung_top + 0.075, 0.06, 0.065, 0.12 * body.bone)
     film.bones += 0.125 * body.bone * film.strokes(bones, shapes=shapes)
 
 
-def _vessels(film: Film, body: Body, rng: np.random.Generator, air: Array) -> None:
-    """Hila and the arteries and veins that branch from them, thinner and paler toward the ribs."""
-    lines = []
-    soft = np.zeros_like(film.tissue)
-    for side, sign in SIGN.items():
-        size = body.hilum[side]
-        hx = body.center + sign * 0.082 + 0.5 * (body.turn + body.heart_shift)
-        hy = 0.425 if side == LEFT else 0.445
-        film.glow(soft, hx, hy, 0.022 * size, 0.040 * size, 0.15 * size, 0.25 * sign)
-        film.glow(soft, hx + sign * 0.012, hy + 0.045, 0.014 * size, 0.04, 0.08 * size, -0.3 * sign)
-        for angle in np.linspace(-78, 82, 11) + rng.normal(0, 5, 11):
-            lines += _branch(body, rng, (hx, hy), sign, math.radians(angle), size)
-    layer = film.strokes(lines)
-    film.vessels += (soft + (0.19 + 0.05 * body.vessel_blur) * layer) * air
-    film.vessels += 0.012 * film.texture("fine", rng) * air
-    if body.mesh:
-        film.vessels += 0.15 * body.mesh * film.texture("net", rng) * air
-        film.tissue += 0.05 * body.mesh * air
-
-
-def _branch(body: Body, rng: np.random.Generator, start: tuple, sign: float, angle: float, size: float) -> list:
-    """One vessel as short strokes that taper, with the twigs it gives off."""
-    up = angle < 0
-    caliber = (body.upper_vessels if up else body.lower_vessels) * (0.9 + 0.1 * size)
-    reach = (0.21 + 0.09 * abs(math.sin(angle))) * rng.uniform(0.8, 1.1)
-    bend = rng.normal(0, 0.25) + (0.20 if up else -0.10)
-    t = np.linspace(0.0, 1.0, 8)
-    heading = angle + bend * t
-    x = start[0] + sign * np.cumsum(np.cos(heading)) * reach / 8
-    y = start[1] + np.cumsum(np.sin(heading)) * reach / 8
-    points = list(zip(x.tolist(), y.tolist(), strict=True))
-    out = []
-    for k in range(7):
-        fade = 1.0 - k / 8
-        out.append((points[k : k + 2], 0.0135 * caliber * fade + 0.002, min(1.0, (0.35 + 0.6 * fade) * caliber)))
-    for k, turn in ((2, 0.6), (4, -0.55), (5, 0.5)):
-        a = float(heading[k]) + turn * rng.uniform(0.7, 1.3)
-        length = 0.075 * rng.uniform(0.7, 1.2)
-        tip = (points[k][0] + sign * length * math.cos(a), points[k][1] + length * math.sin(a))
-        mid = (0.5 * (points[k][0] + tip[0]), 0.5 * (points[k][1] + tip[1]) - 0.004)
-        out.append(((points[k], mid), 0.0065 * caliber, 0.55 * caliber if caliber < 1.6 else 0.9))
-        out.append(((mid, tip), 0.0040 * caliber, 0.42 * caliber if caliber < 1.6 else 0.7))
-    return out
+def _hilum(body: Body, side: str) -> tuple[float, float]:
+    """The middle of a hilum; the left one is higher."""
+    x = body.center + SIGN[side] * 0.082 + 0.5 * (body.turn + body.heart_shift)
+    return x, 0.425 if side == LEFT else 0.445
 
 
 def _marker(film: Film) -> None:
     """The letter that technicians put at the patient's left."""
-    corner = ((0.44, 0.025), (0.44, 0.055), (0.462, 0.055))
+    corner = ((0.415, 0.055), (0.415, 0.083), (0.435, 0.083))
     film.metal += 0.8 * film.strokes([(corner, 0.007, 1.0)])

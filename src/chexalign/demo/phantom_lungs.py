@@ -270,8 +270,8 @@ def effusion(scene: Scene, f: Finding, rng: Random) -> None:
         if scene.view == FRONTAL:
             sign = SIGN[side]
             u = np.clip(sign * (film.x - body.center) / body.lung_width, 0.0, 1.05)
-            angle = float(body.diaphragm(body.center + sign * 0.95 * body.lung_width, side))
-            low = min(angle, float(body.diaphragm(body.center + sign * 0.5 * body.lung_width, side)) + 0.05)
+            angle = float(body.floor(body.center + sign * 0.95 * body.lung_width))
+            low = min(angle, float(body.floor(body.center + sign * 0.5 * body.lung_width)) + 0.05)
             bottom = angle
             surface = low - rise * (0.42 + 0.75 * u**4)
             haze = 0.16 * f.severity

@@ -70,7 +70,7 @@ class Scene:
             return first + (last - first) * (0.06 + 0.88 * place.depth), y
         sign = SIGN[side]
         guess = body.center + sign * (0.10 + (body.lung_width - 0.10) * max(place.lateral, 0.0))
-        floor = float(body.diaphragm(guess, side))
+        floor = float(body.floor(guess))
         y = body.lung_top + 0.015 + (floor - body.lung_top - 0.02) * place.height
         first, last = self._columns(self.open_lung[side], y, sign)
         inner, outer = (first, last) if sign > 0 else (last, first)
