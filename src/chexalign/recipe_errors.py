@@ -146,7 +146,7 @@ def _missing(key: Key, error: ErrorDetails) -> tuple[str, str]:
 
 def _doc(key: Key) -> str:
     field = field_at(key)
-    return (field.description if field else None) or "see CONTRIBUTING.md"
+    return (field.description if field else None) or "`chexalign explain demo` shows the keys that there are"
 
 
 def _example(key: Key) -> str:
