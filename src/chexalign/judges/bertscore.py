@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
@@ -83,11 +83,11 @@ class BERTScoreJudge:
         from transformers import AutoModel
 
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = AutoModel.from_pretrained(self._folder, local_files_only=True, dtype=torch.float32)
+        model: torch.nn.Module = AutoModel.from_pretrained(self._folder, local_files_only=True, dtype=torch.float32)
         return model.to(device).eval()
 
     @cached_property
-    def _tokenizer(self):
+    def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(self._folder, local_files_only=True)

@@ -57,8 +57,8 @@ class CheXpertJudge:
 
     The value is F1 of the two sets of positive labels (uncertain counts as positive) over the 13 `FINDINGS`:
     2 tp / (2 tp + fp + fn); 1 if both sets are empty, as both call the study normal. `No Finding` takes no part.
-    Parts: tp, fp, fn, n_candidate, n_reference. An empty candidate says nothing and scores 0; an empty reference is an error.
-    The labels come from rules written for this package, not from CheXpert's labeler or CheXbert.
+    Parts: tp, fp, fn, n_candidate, n_reference. An empty candidate says nothing and scores 0; an empty reference
+    is an error. The labels come from rules written for this package, not from CheXpert's labeler or CheXbert.
     """
 
     name = "chexpert"
@@ -66,7 +66,7 @@ class CheXpertJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "Apache-2.0 (this package)",
         "needs": "nothing more",
-        "cost": "about 2,000 reports per CPU second",
+        "cost": "about 10,000 reports per CPU second",
     }
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
@@ -88,8 +88,5 @@ def _compare(candidate: frozenset[str] | None, reference: frozenset[str] | None)
     found = candidate or frozenset()
     tp, fp, fn = len(found & reference), len(found - reference), len(reference - found)
     parts = {"tp": tp, "fp": fp, "fn": fn, "n_candidate": len(found), "n_reference": len(reference)}
-    if candidate is None:
-        value = 0.0
-    else:
-        value = 2 * tp / (2 * tp + fp + fn) if found or reference else 1.0
-    return Judgement(value, {key: float(part) for key, part in parts.items()})
+    f1 = 2 * tp / (2 * tp + fp + fn) if found or reference else 1.0
+    return Judgement(f1 if candidate is not None else 0.0, {key: float(part) for key, part in parts.items()})

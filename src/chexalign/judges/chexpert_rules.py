@@ -11,6 +11,9 @@ _BORDER = re.compile(r"[.;!?]+(?=\s|$)|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)]))")
 _BRACKETED = re.compile(r"\[.*?\]|\*\*", re.DOTALL)
 _BLANK = str.maketrans("-/\u2013_", "    ")
 
+_FILLER = re.compile(r"[,&]|\b(?:and|or|the|of|is|are)\b")
+_UNSAID = 9  # the polarity after "evaluation for": what follows is asked, not said
+
 Mention = tuple[str, int]  # (label, value): 1 stated, 0 denied, -1 uncertain
 
 
@@ -20,8 +23,8 @@ def sentences(text: str) -> list[str]:
     A sentence ends at `.`, `;`, `!` or `?` before a blank, at an empty line, and before a list item; a line
     that merely wraps does not end it.
     """
-    plain = _BRACKETED.sub("", text).lower().translate(_BLANK)
-    return [sentence for part in _BORDER.split(plain) if (sentence := " ".join(part.split()))]
+    parts = _BORDER.split(_BRACKETED.sub("", text).lower())
+    return [sentence for part in parts if (sentence := " ".join(part.translate(_BLANK).split()))]
 
 
 @lru_cache(maxsize=65536)
@@ -51,15 +54,19 @@ class _Reader:
         self.turnable: list[int] = []  # mentions that "... is not seen" may still turn
         self.subjects: list[str] = []
         self.described = False  # the subjects have got their attribute
+        self.subject_end = 0
         self.cue_in_subject = False
+        self.verb_in_subject = False
+        self.after_comma = False
         self.ahead: tuple[str, int] | None = None  # an attribute that waits for its subject
 
-    def record(self, label: str, value: int, *, turnable: bool = True) -> None:
-        if turnable:
-            self.turnable.append(len(self.labels))
+    def record(self, label: str, value: int) -> None:
+        self.since_cue += 1
+        if self.polarity == _UNSAID:
+            return
+        self.turnable.append(len(self.labels))
         self.labels.append(label)
         self.values.append(value)
-        self.since_cue += 1
 
     def ignored(self, _name: str, _match: re.Match[str]) -> None:
         """Phrases that only look like a cue or a finding."""
@@ -81,18 +88,19 @@ class _Reader:
     def subject(self, name: str, match: re.Match[str]) -> None:
         if self.since_cue and self.sentence.endswith("the ", 0, match.start()):
             self.new_clause()
-        if self.described:
+        if self.described or len(_FILLER.sub(" ", self.sentence[self.subject_end : match.start()]).split()) > 2:
             self.subjects, self.described = [], False
         if not self.subjects:
-            self.cue_in_subject = False
+            self.cue_in_subject = self.verb_in_subject = False
         self.subjects.append(name)
+        self.subject_end, self.after_comma = match.end(), False
         if self.ahead:
             self.state(name, *self.ahead)
 
     def attribute(self, name: str, match: re.Match[str]) -> None:
         if name == "borderline" and self.polarity:
             self.polarity = -1
-        if not self.subjects:
+        if not self.subjects or (self.after_comma and not self.verb_in_subject):
             self.ahead = (name, self.polarity)
             return
         for subject in self.subjects:
@@ -142,10 +150,14 @@ class _Reader:
     def cue_soft_break(self, _match: re.Match[str]) -> None:
         if self.since_cue:
             self.new_clause()
+        self.subjects = []
 
     def cue_fresh(self, match: re.Match[str]) -> None:
-        between = self.sentence[self.last_end : match.start()] if self.last_end > 0 else "?"
-        if self.since_cue and between in (" ", ", ", " and ", ", and "):
+        if not self.since_cue or self.last_end < 0:
+            return
+        between = self.sentence[self.last_end : match.start()]
+        listed = "," in between and " or " in self.sentence[match.end() :]  # "no effusion, mild edema, or nodule"
+        if between in (" ", ", ", " and ", ", and ") and not listed:
             self.new_clause()
 
     def cue_verb(self, _match: re.Match[str]) -> None:
@@ -153,6 +165,17 @@ class _Reader:
             self.polarity, self.since_cue = 1, 0
         self.turnable = []
         self.ahead = None
+        self.verb_in_subject = True
 
     def cue_comma(self, _match: re.Match[str]) -> None:
         self.ahead = None
+        self.after_comma = True
+
+    def cue_hypothetical(self, _match: re.Match[str]) -> None:
+        self.polarity, self.since_cue = _UNSAID, 0
+
+    def cue_within_limits(self, match: re.Match[str]) -> None:
+        if self.labels and self.last_end == match.start() - 1:
+            self.values[-1] = 0
+        self.cue_verb(match)
+        self.attribute("normal", match)

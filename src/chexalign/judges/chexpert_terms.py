@@ -27,21 +27,27 @@ LABELS: tuple[str, ...] = (
 
 # Words that look like a finding or a cue and are none.
 IGNORED = (
-    r"(?:no|without)(?: (?:evidence of|significant|significantly|interval|appreciable|substantial|definite|acute|xxxx|new|"
-    r"major|obvious|other|further|gross|short term))* (?:change|changes|increase|decrease|improvement|worsening|progression)",
+    r"(?:no|without)(?: (?:evidence of|significant|significantly|interval|appreciable|"
+    r"substantial|definite|acute|xxxx|new|"
+    r"major|obvious|other|further|gross|short term))* (?:change|changes|increase|decrease|"
+    r"improvement|worsening|progression)",
     r"not (?:\w+ ){0,2}(?:changed|increased|decreased|improved|worsened)",
-    r"(?:no|without)(?: \w+)?(?: prior| previous| comparison| old)(?: \w+)? ?(?:studies|study|exams?|films?|images|comparison|available)",
+    r"(?:no|without)(?: \w+)?(?: prior| previous| comparison| old)(?: \w+)? ?(?:studies|study|"
+    r"exams?|films?|images|comparison|available)",
     r"not only",
-    r"(?:not|incompletely|partially|nearly|almost|almost completely|near completely) resolved",
+    r"to suggest",
+    r"(?:not|incompletely|partially|nearly|almost|near)(?: \w+)? (?:resolved|cleared)",
     r"(?:consistent|compatible|associated|correlat\w+|along) with",
     r"pericardial (?:effusions?|fluid)",
     r"mass effect",
     r"nipple shadows?",
     r"(?:breast|soft tissue|abdominal) (?:mass(?:es)?|nodul\w+|densit\w+|opacit\w+)",
-    r"(?:decreased |increased )?(?:bone|bony|osseous|mineral|metallic|metal|soft tissue|rib|vertebral) (?:mineral )?(?:densit\w+|opacit\w+)",
+    r"(?:decreased |increased )?(?:bone|bony|osseous|mineral|metallic|metal|soft tissue|rib|"
+    r"vertebral) (?:mineral )?(?:densit\w+|opacit\w+)",
     r"(?:bone|bony|osseous|lytic|sclerotic|blastic) lesions?",
     r"bronchovascular (?:crowding|markings?)",
-    r"(?:hilar|perihilar|mediastinal|paratracheal|calcified|enlarged)(?: (?:and|or) (?:hilar|mediastinal))? (?:lymph|nodes|adenopathy|lymphadenopathy|vessels)",
+    r"(?:hilar|perihilar|mediastinal|paratracheal|calcified|enlarged)(?: (?:and|or) (?:hilar|"
+    r"mediastinal))? (?:lymph|nodes|adenopathy|lymphadenopathy|vessels)",
     r"mediastinal (?:clips|wires|drains?|tubes?|fat|lipomatosis)",
     r"surgical (?:absence|resection)",
 )
@@ -59,7 +65,9 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     ),
     "Pneumothorax+Pleural Effusion": (r"hydro ?pneumothora\w+", r"hemo ?pneumothora\w+"),
     "Pleural Other": (
-        r"pleural(?: (?:based|parenchymal|and|or|apical|parenchymal))* (?:thickening|scar\w*|plaques?|calcifi\w+|reaction|disease)",
+        r"pleural(?: (?:based|parenchymal|and|or|apical|parenchymal))* (?:\w+ )?(?:thickening|"
+        r"scar\w*|plaques?|calcifi\w+|reaction)"
+        r"(?: (?:or|and|versus|vs)? ?scar\w*)?",
         r"pleuro ?parenchymal scar\w*",
         r"(?:thickening|scar\w*|calcifi\w+|plaques?) (?:of|along|in) (?:the )?(?:\w+ ){0,2}pleura\w*",
         r"(?:bi)?apical (?:\w+ )?(?:cap\w*|thickening)",
@@ -108,9 +116,14 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         r"tumou?rs?",
         r"calci(?:fied|fic) (?:\w+ )?densit(?:y|ies)",
     ),
-    "Fracture": (r"fractur\w+",),
     "Support Devices": (
-        r"(?:picc|central venous|central|venous|subclavian|jugular|ij|arterial|femoral|dialysis|support|infusion|midline|iv)"
+        r"(?:screws?|wires?|leads?|catheters?|hardware)(?: is| are)?(?: \w+)? fractur\w+",
+        r"fractur\w+ (?:of (?:the )?)?(?:\w+ ){0,4}(?:screws?|wires?|leads?|sternotomy|hardware|catheters?)",
+        r"tips? (?:\w+ ){0,6}(?:svc|caval|cavoatrial|cava|atri\w+|carina|stomach)",
+        r"(?:port|xxxx) a (?:cath|xxxx)|surgical xxxx|ivc xxxx",
+        r"shunts?|tubing|anchors?|(?:internal |screw )?fixation|occluders?|intubat\w+",
+        r"(?:picc|central venous|central|venous|subclavian|jugular|ij|arterial|femoral|dialysis|"
+        r"support|infusion|midline|iv)"
         r"(?: \w+)? lines?",
         r"picc",
         r"lines and tubes",
@@ -125,19 +138,20 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         r"(?:spinal|spine|cervical|lumbar|anterior|posterior) (?:\w+ )?fusion",
         r"(?:medical |support |implanted |pacing |monitoring )?devices?|stimulators?|generators?|support apparatus",
     ),
+    "Fracture": (r"fractur\w+", r"broken"),
     "Lung Opacity": (
         r"opaci(?:ty|ties|fi\w+)",
         r"infiltrat\w+",
         r"air ?space (?:disease|process|abnormalit\w+)\w*",
         r"densit(?:y|ies)",
-        r"(?:increased |prominent |coarse\w* |chronic )*interstitial (?:lung )?(?:\w+ )?(?:markings?|disease|pattern|prominence|changes|thickening|abnormalit\w+|process)",
+        r"(?:increased |prominent |coarse\w* |chronic )*interstitial (?:lung )?(?:\w+ "
+        r")?(?:markings?|disease|pattern|prominence|changes|thickening|abnormalit\w+|process)",
         r"interstitial (?:markings?|disease|prominence|changes|thickening)",
         r"(?:prominen\w+|thickening|coarsening) of (?:the )?(?:\w+ )?(?:interstitium|interstitial markings)",
         r"interstitium (?:is|appears) (?:\w+ )?prominent",
         r"reticul\w+",
         r"fibro(?:sis|tic)",
         r"scar(?:s|ring|red)?",
-        r"(?:peri)?bronchial (?:\w+ )?(?:cuffing|thickening)",
         r"haz(?:e|y|iness)",
         r"honeycombing",
     ),
@@ -147,10 +161,14 @@ FINDINGS: dict[str, tuple[str, ...]] = {
 SIGNS: dict[str, tuple[str, ...]] = {
     "Fracture": (
         r"compression (?:deformit\w+|wedging)",
+        r"(?:xxxx|old|chronic|stable) deformit\w+ (?:of|in|within|involving|at) (?:the )?(?:\w+ "
+        r"){0,3}(?:spine|junction|[tl]\d+)",
+        r"deformed (?:\w+ )?(?:ribs?|clavic\w+|vertebra\w*)",
         r"(?:wedge|wedging|wedged)(?: \w+)?(?: deformit\w+)?",
         r"(?:loss of|decreased) (?:\w+ )?(?:vertebral|height)(?: body)?(?: height)?",
         r"(?:rib|clavic\w+|vertebra\w*|body|sternal|thoracic|lumbar) (?:\w+ )?deformit\w+",
-        r"deformit\w+ (?:of|in|involving|at) (?:the )?(?:\w+ ){0,4}(?:ribs?|clavic\w+|vertebra\w*|bod(?:y|ies)|sternum|spine)",
+        r"deformit\w+ (?:of|in|within|involving|at) (?:the )?(?:\w+ ){0,4}(?:ribs?|clavic\w+|"
+        r"vertebra\w*|bod(?:y|ies)|sternum|spine)",
     ),
 }
 
@@ -165,7 +183,9 @@ DENIED_ONLY: dict[str, tuple[str, ...]] = {
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "both": (r"cardio ?mediastin\w+(?: silhouettes?| contours?| shadows?| structures)?",),
     "vessels": (
-        r"(?:pulmonary |central |peripheral )*(?:vascular(?:ity| markings| pattern| structures)|vasculature|(?:pulmonary|lung) vessels)",
+        r"(?:pulmonary |central |peripheral )*(?:vascular(?:ity| markings| pattern| structures)|"
+        r"vasculature|(?:pulmonary|lung) vessels)",
+        r"vascular(?= (?:prominence|fullness))",
     ),
     "other": (
         r"aort\w*",
@@ -189,22 +209,25 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "lungs": (r"lungs?(?: fields?| bases?| parenchyma)?",),
     "pleura": (r"pleura\w*",),
     "bones": (
-        r"osseous(?: structures?)?|bon(?:y|es)(?: structures?| thorax)?|skeletal structures?|ribs?|vertebra\w*|thoracic cage",
+        r"osseous(?: structures?)?|bon(?:y|es)(?: structures?| thorax)?|skeletal structures?|"
+        r"ribs?|vertebra\w*|thoracic cage",
     ),
 }
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "borderline": (
-        r"borderline",
-        r"(?:at )?(?:the )?upper (?:limits?|range)(?: of)?(?: the)?(?: normal)?",
-        r"(?:upper|top|high) normal",
-        r"top (?:limits? )?(?:of )?normal",
-        r"mildly prominent",
+    "borderline": (r"borderline", r"mildly prominent"),
+    "normal": (
+        r"upper (?:limits?|range)(?: of)?(?: the)?(?: normal)?",
+        r"(?:upper|top|high) (?:limits? )?(?:of )?normal",
+        r"normal\w*",
+        r"unremarkable",
+        r"not enlarged",
+        r"sharp",
+        r"intact",
     ),
-    "normal": (r"normal\w*", r"unremarkable", r"not enlarged", r"sharp", r"intact"),
     "enlarged": (r"enlarg\w+", r"widen\w*", r"dilat\w+"),
-    "prominent": (r"prominen\w+", r"increased?", r"engorge\w+", r"congested", r"indistinct\w*", r"full\w*"),
-    "blunted": (r"blunt\w+", r"obscur\w+"),
+    "prominent": (r"prominen\w+", r"increased?", r"congested", r"engorged", r"indistinct\w*", r"full\w*"),
+    "blunted": (r"blunt\w+",),
     "clear": (r"clear",),
     "thick": (r"thicken\w+",),
 }
@@ -238,41 +261,59 @@ STATEMENTS: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {
     ("bones", "normal"): (("Fracture", 0),),
 }
 
-_SEEN = r"(?:seen|identified|present|evident|visuali[sz]ed|noted|appreciated|demonstrated|detected|apparent|visible|found|suspected|observed)"
+_SEEN = (
+    r"(?:seen|identified|present|evident|visuali[sz]ed|noted|appreciated|demonstrated|detected|apparent|visible|found"
+    r"|suspected|observed)"
+)
 _BE = r"(?:is|are|was|were|has|have|had|being|been|be)"
 
 CUES: dict[str, tuple[str, ...]] = {
+    "hypothetical": (
+        r"(?:evaluat\w+|assess\w*|search\w*|screen\w*|sensitive) (?:for|in)(?: detecting| identifying)?",
+        r"to (?:identify|detect|evaluate|assess)",
+        r"if (?:there is )?(?:\w+ )?(?:concern|suspicion)(?: for| of)?",
+    ),
+    "within_limits": (
+        r"(?:(?:is|are|appears?|remains?) )?(?:\w+ )?within (?:the )?(?:normal (?:limits|range)|limits of normal)",
+    ),
     "uncertain_after": (
         r"(?:can ?not|could not|can't|not)(?: \w+)? (?:be )?(?:\w+ )?(?:excluded|ruled out|discounted)",
-        r"(?:is|are|remains?) (?:\w+ )?(?:possible|likely|suspected|questioned|considered|a possibility|difficult to exclude)",
+        r"(?:is|are|remains?) (?:\w+ )?(?:possible|likely|suspected|questioned|considered|a "
+        r"possibility|difficult to exclude)",
         r"not entirely excluded",
     ),
     "uncertain": (
         r"(?:can ?not|could not|can't|not|difficult to|to)(?: \w+)? (?:exclude|rule out|discount)",
         r"may|might|could|possibl[ey]|possibility|probabl[ey]|likely|perhaps|presumably|equivocal",
-        r"suggest\w*|concern\w*|suspicious (?:for|of)|suspicion|suspect\w*|question\w*|worrisome|favou?r\w*|versus|vs|suspected|differential|rule out|r o",
+        r"suggest\w*|concern\w*|suspicious (?:for|of)|suspicion|suspect\w*|question\w*|worrisome|"
+        r"favou?r\w*|versus|vs|suspected|differential|rule out|r o",
     ),
     "absent_after": (
         rf"{_BE}? ?(?:not|no longer|never)(?: \w+){{0,2}} {_SEEN}",
-        rf"{_BE}(?: \w+){{0,2}} (?:resolved|cleared|removed|absent|excluded|ruled out|withdrawn|extubated)",
+        rf"{_BE}(?: (?!not|near|almost|partial|incomplete)\w+){{0,2}} (?:resolved|cleared|removed|"
+        rf"absent|excluded|ruled out|withdrawn|extubated)",
         r"(?:has|have) (?:\w+ )?disappeared",
         r"not seen",
         r"is negative",
     ),
-    "gone": (r"resolved|removed|cleared",),
+    "gone": (r"resolved|removed|cleared|removal(?! of)",),
     "absent": (
-        r"no|not|nor|without|neither|never|denies|negative for|free (?:of|from)|clear (?:of|from)|absen(?:ce|t)(?: of)?",
-        r"(?:interval |complete |near complete )*(?:resolution|removal|clearing|clearance|disappearance)(?: of)?",
+        r"no|not|nor|without|neither|never|denies|negative for|free (?:of|from)|clear (?:of|from)|"
+        r"absen(?:ce|t)(?: of)?",
+        r"(?:interval |complete |near complete )*(?:resolution|clearing|clearance|disappearance|"
+        r"removal(?= of))(?: of)?",
         r"rather than|lack of|fails? to",
     ),
     "break": (
-        r"but|however|although|though|except(?: for)?|aside from|apart from|other than|otherwise|exception|whereas|while|yet|instead",
+        r"but|however|although|though|except(?: for)?|aside from|apart from|other than|otherwise|"
+        r"exception|whereas|while|yet|instead",
         r"there (?:is|are|was|were|has|have)(?: been)?|again (?:seen|noted|demonstrated)|secondary to|due to",
         r"since|after|following|status post|which|because|showing|demonstrating",
     ),
-    "soft_break": (r"with|and the|also|redemonstrat\w+|also",),
+    "soft_break": (r"with|and the|also|redemonstrat\w+",),
     "fresh": (
-        r"stable|unchanged|mild(?:ly)?|moderate(?:ly)?|small|old|healed|chronic|minimal(?:ly)?|left|right|bilateral|bibasilar"
+        r"stable|unchanged|mild(?:ly)?|moderate(?:ly)?|small|old|healed|chronic|minimal(?:ly)?|"
+        r"left|right|bilateral|bibasilar"
         r"|basilar|low|persistent|degenerative|remote|tortuous|streaky|patchy|hyper\w+",
     ),
     "verb": (rf"{_BE}|remains?|appears?|demonstrates?|shows?|measures?",),
@@ -295,7 +336,7 @@ def _group(prefix: str, table: dict[str, tuple[str, ...]], names: dict[str, tupl
 
 def _compile() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
     names: dict[str, tuple[str, str]] = {}
-    cues = {key: CUES[key] for key in ("uncertain_after", "uncertain", "absent_after")}
+    cues = {key: CUES[key] for key in ("hypothetical", "within_limits", "uncertain_after", "uncertain", "absent_after")}
     late = {key: value for key, value in CUES.items() if key not in cues and key != "comma"}
     branches = [
         *_group("ignored", {"": IGNORED}, names),
