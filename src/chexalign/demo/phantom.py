@@ -11,15 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from chexalign.demo.phantom_body import draw_body, reshape
-from chexalign.demo.phantom_chest import CHEST_PAINTERS
+from chexalign.demo.phantom_bones import BONE_PAINTERS
 from chexalign.demo.phantom_codes import parse_codes
+from chexalign.demo.phantom_devices import DEVICE_PAINTERS
 from chexalign.demo.phantom_frontal import frontal_scene
 from chexalign.demo.phantom_lateral import lateral_scene
 from chexalign.demo.phantom_lungs import LUNG_PAINTERS
+from chexalign.demo.phantom_pleura import PLEURA_PAINTERS
 from chexalign.demo.phantom_scene import View
+from chexalign.demo.phantom_spots import SPOT_PAINTERS
 from chexalign.errors import UserError
 
 _MIN_SIZE_PX = 32
+_PAINTERS = (LUNG_PAINTERS, PLEURA_PAINTERS, SPOT_PAINTERS, BONE_PAINTERS, DEVICE_PAINTERS)
 
 
 def render(codes: Sequence[str], *, view: View, seed: int, size_px: int = 128) -> np.ndarray:
@@ -46,7 +50,7 @@ def render(codes: Sequence[str], *, view: View, seed: int, size_px: int = 128) -
         reshape(body, finding)
     scene = frontal_scene(body, size_px) if view == "frontal" else lateral_scene(body, size_px)
     for finding in findings:
-        for painters in (LUNG_PAINTERS, CHEST_PAINTERS):
+        for painters in _PAINTERS:
             if finding.heading in painters:
                 painters[finding.heading](scene, finding, finding.rng(seed))
     grain = np.random.default_rng([seed & (2**64 - 1), 3, view == "frontal"])

@@ -173,7 +173,7 @@ def _hyperinflate(body: Body, f: Finding) -> None:
     body.heart *= 1.0 - 0.10 * f.severity
     body.heart_tilt += 0.16 * f.severity
     body.depth += 0.07 * f.severity
-    body.air *= 1.0 + 0.09 * f.severity
+    body.air *= 1.0 + 0.06 * f.severity
     body.rib_spacing *= 1.0 + 0.04 * f.severity
     body.rib_drop *= 1.0 - 0.22 * f.severity
 
@@ -182,7 +182,7 @@ def _emphysema(body: Body, f: Finding) -> None:
     _hyperinflate(body, f)
     body.upper_vessels *= 1.0 - 0.35 * f.severity
     body.lower_vessels *= 1.0 - 0.20 * f.severity
-    body.air *= 1.0 + 0.05 * f.severity
+    body.air *= 1.0 + 0.02 * f.severity
 
 
 def _diaphragm(body: Body, f: Finding) -> None:

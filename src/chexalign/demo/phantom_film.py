@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -118,7 +119,9 @@ class Film:
         half = 0.5 * self.n
         dx, dy = half + slide[0] * self.n, half + slide[1] * self.n
         matrix = (c, s, half - c * dx - s * dy, -s, c, half + s * dx - c * dy)
-        turned = Image.fromarray(image).transform((self.n, self.n), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+        turned = Image.fromarray(image).transform(
+            (self.n, self.n), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+        )
         return np.asarray(turned)
 
     def develop(self, body: Body, rng: np.random.Generator) -> Array:
@@ -130,3 +133,18 @@ class Film:
         d = np.maximum(self.placed(d, body.roll, body.zoom, body.slide), 0.0) ** body.gamma
         d = d + body.noise * (0.5 + d) * self.texture("grain", rng)
         return (np.clip(d, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+
+def arc(x: float, y: float, r: float, start: float, stop: float, n: int = 10) -> list[tuple[float, float]]:
+    """Points on a circle from one angle to another, in degrees."""
+    angles = np.radians(np.linspace(start, stop, n))
+    return [(x + r * float(np.cos(a)), y + r * float(np.sin(a))) for a in angles]
+
+
+def curve(*points: tuple[float, float], n: int = 14) -> list[tuple[float, float]]:
+    """A smooth line (Bezier) that starts at the first point, ends at the last and is pulled by the rest."""
+    t = np.linspace(0.0, 1.0, n)[:, None]
+    control = [np.tile(np.array(p), (n, 1)) for p in points]
+    while len(control) > 1:
+        control = [a + (b - a) * t for a, b in pairwise(control)]
+    return [(float(x), float(y)) for x, y in control[0]]

@@ -29,7 +29,13 @@ def lateral_scene(body: Body, size_px: int) -> Scene:
     _cage(film, body, deep)
     hx, hy = _hilum(body)
     size = 0.5 * (body.hilum[RIGHT] + body.hilum[LEFT])
-    draw_vessels(film, body, rng, 0.75 * deep * (1.0 - 0.5 * center), [(1.0, (hx, hy), size, 5), (-1.0, (hx, hy), 0.75 * size, 4)])
+    draw_vessels(
+        film,
+        body,
+        rng,
+        0.75 * deep * (1.0 - 0.5 * center),
+        [(1.0, (hx, hy), size, 5), (-1.0, (hx, hy), 0.75 * size, 4)],
+    )
     rows = film.y[:, 0]
     both = np.maximum(lung[RIGHT], lung[LEFT])
     open_lung = dict.fromkeys(SIGN, both * (1.0 - center))
@@ -45,7 +51,7 @@ def spine_axis(body: Body, y: Array | float) -> Array:
 def front(body: Body, y: Array | float) -> Array:
     """The inner side of the sternum and anterior ribs."""
     t = np.clip((y - body.lung_top) / 0.55, 0.0, 1.0)
-    return spine_axis(body, 0.45) - 0.075 - body.depth * (0.22 + 0.285 * np.sqrt(t * (1.6 - 0.6 * t)))
+    return spine_axis(body, 0.45) - 0.075 - body.depth * (0.21 + 0.27 * np.sqrt(t * (1.6 - 0.6 * t)))
 
 
 def back(body: Body, y: Array | float) -> Array:
@@ -107,13 +113,15 @@ def _great_vessels(film: Film, body: Body) -> None:
     ax, ay = _marks(body)["arch"]
     open_ = body.unfold
     r = 0.055 + 0.02 * open_ + 0.5 * (body.knob - 0.03)
-    path = [(ax - r, ay + 0.20), (ax - r - 0.005, ay + 0.06), (ax - 0.7 * r, ay - 0.03), (ax, ay - 0.06)]
-    path += [(ax + r, ay - 0.015), (ax + 1.35 * r + 0.02 * open_, ay + 0.12), (ax + 1.5 * r + 0.03 * open_, ay + 0.36)]
+    path = [(ax - r - 0.02, ay + 0.30), (ax - r - 0.005, ay + 0.06), (ax - 0.7 * r, ay - 0.03), (ax, ay - 0.06)]
+    path += [(ax + r, ay - 0.015), (ax + 1.35 * r + 0.02 * open_, ay + 0.12), (ax + 1.5 * r + 0.03 * open_, ay + 0.56)]
     wide = 0.052 + 0.020 * open_
-    film.tissue += (0.055 + 0.065 * open_) * film.strokes([(path, wide, 1.0), (path, 0.6 * wide, 0.85)])
+    film.tissue += (0.045 + 0.055 * open_) * film.strokes([(path, wide, 1.0), (path, 0.6 * wide, 0.85)])
     carina = _marks(body)["carina"]
     trunk = [(carina[0] - 0.055, -0.01), (carina[0] - 0.025, 0.20), carina]
-    film.tissue -= 0.13 * film.strokes([(trunk, 0.034, 1.0), ([carina, (carina[0] + 0.004, carina[1] + 0.03)], 0.024, 0.9)])
+    film.tissue -= 0.13 * film.strokes(
+        [(trunk, 0.034, 1.0), ([carina, (carina[0] + 0.004, carina[1] + 0.03)], 0.024, 0.9)]
+    )
     if body.mediastinum > 1.2:
         film.glow(film.tissue, ax - 0.09, ay + 0.06, 0.06, 0.10, 0.16 * (body.mediastinum - 1.0))
 
@@ -179,7 +187,7 @@ def _hilum(body: Body) -> tuple[float, float]:
 
 
 def _marks(body: Body) -> dict[str, tuple[float, float]]:
-    hx, hy = _hilum(body)
+    hx = _hilum(body)[0]
     high, low = body.lung_top + 0.08, 0.62
     marks = {
         "arch": (hx - 0.005, 0.285 - 0.02 * body.unfold),

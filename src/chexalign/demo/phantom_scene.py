@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from chexalign.demo.phantom_body import SIGN, Body
+from chexalign.demo.phantom_codes import LEFT, RIGHT, Finding
 from chexalign.demo.phantom_film import Film
 
 Array = np.ndarray
@@ -87,3 +89,43 @@ class Scene:
         n = self.film.n
         hit = np.flatnonzero(mask[:, columns].max(axis=1) > 0.5)
         return (float(hit[0]) / n, float(hit[-1]) / n) if hit.size > 1 else (0.1, 0.8)
+
+
+Painter = Callable[[Scene, Finding, np.random.Generator], None]
+
+
+def places(f: Finding, rng: np.random.Generator, fallback: str | None = None) -> Iterator[tuple[str, Place]]:
+    """Where the finding sits: each named side with each named zone that exists there, jittered."""
+    zones = [zone for zone in f.zones if zone != "mediastinum"]
+    for side in f.sides_or(rng):
+        here = [
+            z for z in zones if not (z == "lingula" and side == RIGHT) and not (z == "middle lobe" and side == LEFT)
+        ]
+        names: list[str | None] = list(here) if here else [fallback]
+        for name in names:
+            place = PLACES[name] if name else replace(ANYWHERE, height=0.25 + 0.6 * rng.random())
+            depth = place.depth
+            if f.has("posterior"):
+                depth = max(depth, 0.82)
+            if f.has("anterior"):
+                depth = min(depth, 0.16)
+            h, w, d = rng.normal(0.0, 1.0, 3).clip(-1.6, 1.6)
+            wide = 0.10 if name in (None, "upper lobe", "lower lobe", "base", "middle lobe", "lingula") else 0.03
+            yield side, Place(place.height + 0.025 * h, place.lateral + wide * w, depth + 0.03 * d, place.spread)
+
+
+def region(scene: Scene, f: Finding) -> Array:
+    """A soft mask [n, n] of the lungs a widespread pattern covers: the named sides and zones, else everything."""
+    film = scene.film
+    sides = f.sides or (RIGHT, LEFT)
+    zones = [z for z in f.zones if z != "mediastinum"]
+    if not zones:
+        return np.maximum.reduce([scene.lung[s] for s in sides])
+    mask = np.zeros_like(film.tissue)
+    for side in sides:
+        for zone in zones:
+            place = PLACES[zone]
+            x, y = scene.at(side, place)
+            r2 = film.radius2((slice(None), slice(None)), x, y, 2.2 * place.spread, 1.5 * place.spread)
+            mask = np.maximum(mask, np.exp(-0.5 * r2 * r2) * scene.lung[side])
+    return mask
