@@ -20,8 +20,8 @@ HELP = "Checks a recipe, its data and every name in it, and shows its stages wit
 EXAMPLE = "chexalign plan demo --set sample.n=8"
 
 BASIS = (
-    "seconds: one CPU core, rounded up from trial runs of the tiny policy on 128 px images and reports of about 30 "
-    "words; two workers need about half. results/demo.json has the measured time of the built-in example."
+    "seconds: one CPU core, a rough guess from trial runs of a policy of the tiny one's size on reports of about 30 words; "
+    "two workers need about half. results/demo.json has the measured time of the built-in example."
 )
 _SECONDS = {  # per row, see BASIS
     "draw": 0.02,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     print_rows([dataclasses.asdict(stage) for stage in rows], as_json=args.json)
     known = sum(stage.seconds or 0 for stage in rows)
     unknown = [stage.stage for stage in rows if stage.seconds is None]
-    print(f"\ndata: {available}\ntotal: about {known / 60:.0f} minutes of one core", file=sys.stderr)
+    print(f"\ndata: {available}\ntotal: about {known / 60:.0f} min of one core", file=sys.stderr)
     if unknown:
         print(f"not counted, they depend on your model and machine: {', '.join(unknown)}", file=sys.stderr)
     print(BASIS, file=sys.stderr)
@@ -154,7 +154,9 @@ def stages(recipe: Recipe) -> Iterator[Stage]:
         yield from _tiny_stages(recipe, sft)
     if recipe.sft is not None:
         examples = round(sft * (recipe.sft.epochs + recipe.sft.caption_share))
-        yield Stage("sft", examples, "examples", f"{sft} studies x {recipe.sft.epochs} epochs", cost("sft", examples))
+        yield Stage(
+            "sft", examples, "examples", f"{sft} studies x {recipe.sft.epochs}, and captions", cost("sft", examples)
+        )
     yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
     yield Stage("candidates", n * prompts, "candidates", f"{n} x {prompts} prompts", cost("sample", n * prompts))
     yield from _arm_stages(recipe, n * prompts, prompts)
@@ -178,7 +180,7 @@ def _tiny_stages(recipe: Recipe, sft: int) -> Iterator[Stage]:
     }
     for name, (each, epochs, drawing) in work.items():
         seconds = round(drawing + _SECONDS[name] * each * epochs, 1)
-        yield Stage(f"tiny {name}", each * epochs, "examples", f"{each} x {epochs} epochs", seconds)
+        yield Stage(f"tiny {name}", each * epochs, "examples", f"{each} x {epochs}", seconds)
 
 
 def _arm_stages(recipe: Recipe, candidates: int, prompts: int) -> Iterator[Stage]:
@@ -193,7 +195,7 @@ def _arm_stages(recipe: Recipe, candidates: int, prompts: int) -> Iterator[Stage
         yield Stage(f"pairs/{name}", prompts, "pairs", f"at most, rule {arm.pairs.rule}", 0.0)
         pairs = round(prompts * arm.train.epochs)
         seconds = round(_SECONDS["train"] * pairs, 1) if recipe.policy.model == "tiny" else None
-        yield Stage(f"policy/{name}", pairs, "pairs", f"at most, {arm.train.epochs:g} epochs", seconds)
+        yield Stage(f"policy/{name}", pairs, "pairs", f"at most, epochs: {arm.train.epochs:g}", seconds)
 
 
 def _judge_seconds(judge: JudgeSpec, reports: int) -> float | None:
