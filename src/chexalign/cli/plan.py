@@ -20,7 +20,7 @@ HELP = "Checks a recipe, its data and every name in it, and shows its stages wit
 EXAMPLE = "chexalign plan demo --set sample.n=8"
 
 BASIS = (
-    "seconds: one CPU core, a rough guess from trial runs of a policy of the tiny one's size on reports of about 30 words; "
+    "seconds: one CPU core, a rough guess from trial runs of a policy of that size, reports of 30 words; "
     "two workers need about half. results/demo.json has the measured time of the built-in example."
 )
 _SECONDS = {  # per row, see BASIS
