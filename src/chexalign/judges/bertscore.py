@@ -44,7 +44,8 @@ class BERTScoreJudge:
     of pairs, in float32 and in an order that depends only on the set of pairs: rows may be shuffled or repeated
     and the scores stay the same to the last bit; another set of pairs or `batch_size` moves them by less than 1e-6.
 
-    Source: Zhang et al. 2020; equal to bert-score 0.3.13 (`num_layers=6`) on the cleaned texts to 1e-6.
+    Source: Zhang et al. 2020; equal to bert-score 0.3.13 (`num_layers=6`, `batch_size=1`) on the cleaned texts to
+    1e-6. In longer batches bert-score pads similarities with 0, so there a best match below 0 counts as 0; here never.
     """
 
     name = "bertscore"
