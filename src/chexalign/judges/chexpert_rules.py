@@ -76,6 +76,7 @@ class _Reader:
             self.record(label, self.polarity)
         self.last_end = match.end()
         self.ahead = None
+        self.subjects = []  # "heart is normal, effusion has increased" says nothing more about the heart
 
     def sign(self, name: str, match: re.Match[str]) -> None:
         self.record(name, -1 if self.polarity else 0)

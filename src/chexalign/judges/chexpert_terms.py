@@ -226,7 +226,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         r"intact",
     ),
     "enlarged": (r"enlarg\w+", r"widen\w*", r"dilat\w+"),
-    "prominent": (r"prominen\w+", r"increased?", r"congested", r"engorged", r"indistinct\w*", r"full\w*"),
+    "prominent": (r"prominen\w+", r"increased?", r"congested", r"engorge[dm]\w*", r"indistinct\w*", r"full\w*"),
     "blunted": (r"blunt\w+",),
     "clear": (r"clear",),
     "thick": (r"thicken\w+",),
