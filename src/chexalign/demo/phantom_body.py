@@ -93,7 +93,7 @@ def draw_body(seed: int) -> Body:
         habitus=habitus,
         depth=1.0 + 0.05 * unit[24] + 0.10 * (habitus - 0.5),
         breasts=float(rng.uniform(0.4, 1.2)) if rng.random() < 0.5 else 0.0,
-        lung_width=0.372 - 0.035 * (habitus - 0.4) + 0.010 * unit[3],
+        lung_width=0.372 - 0.035 * (habitus - 0.4) + 0.013 * unit[3],
         lung_top=0.085 + 0.014 * unit[4],
         dome={RIGHT: dome, LEFT: dome + 0.020 + 0.006 * unit[5]},
         curve=0.085 + 0.012 * unit[6],
@@ -123,7 +123,7 @@ def draw_body(seed: int) -> Body:
 
 def reshape(body: Body, f: Finding) -> None:
     """Change the measurements that a finding changes; headings that only add something to the film do nothing."""
-    rule = _RULES.get(f.heading)
+    rule = RESHAPING_RULES.get(f.heading)
     if rule is not None:
         rule(body, f)
 
@@ -197,7 +197,7 @@ def _diaphragm(body: Body, f: Finding) -> None:
 
 def _scoliosis(body: Body, f: Finding) -> None:
     convex = SIGN[f.sides[0]] if len(f.sides) == 1 else (1.0 if f.rng(body.seed).random() < 0.5 else -1.0)
-    body.scoliosis = convex * (0.014 + 0.030 * f.severity)
+    body.scoliosis = convex * (0.018 + 0.040 * f.severity)
 
 
 def _kyphosis(body: Body, f: Finding) -> None:
@@ -207,7 +207,7 @@ def _kyphosis(body: Body, f: Finding) -> None:
 
 def _aorta(body: Body, f: Finding) -> None:
     if f.has("tortuous", "prominent", "enlarged"):
-        body.unfold = max(body.unfold, 0.35 + 0.75 * f.severity)
+        body.unfold = max(body.unfold, 0.40 + 0.85 * f.severity)
         body.knob *= 1.0 + 0.28 * f.severity * (1.5 if f.has("enlarged") else 1.0)
 
 
@@ -266,7 +266,7 @@ def _volume_loss(body: Body, f: Finding) -> None:
         body.trachea_shift += SIGN[side] * 0.02 * f.severity
 
 
-_RULES = {
+RESHAPING_RULES = {
     "cardiomegaly": _cardiomegaly,
     "cardiac shadow": _cardiomegaly,
     "pericardial effusion": _cardiomegaly,

@@ -52,9 +52,9 @@ def _clavicle_point(scene: Scene, side: str) -> tuple[float, float]:
 
 def _callus(scene: Scene, point: tuple[float, float], size: float, severity: float) -> None:
     film = scene.film
-    film.glow(film.bones, point[0], point[1], 0.6 * size, 0.5 * size, 0.28 + 0.10 * severity)
     x, y = point
-    film.bones -= 0.16 * film.strokes([([(x - 0.2 * size, y - size), (x + 0.3 * size, y + size)], 0.007, 1.0)])
+    film.glow(film.bones, x, y, 0.75 * size, 0.45 * size, 0.13 + 0.09 * severity)
+    film.glow(film.bones, x + 0.5 * size, y + 0.35 * size, 0.35 * size, 0.3 * size, 0.09)
 
 
 def _rib_calluses(scene: Scene, f: Finding, rng: Random) -> None:
@@ -143,7 +143,7 @@ def eventration(scene: Scene, f: Finding, rng: Random) -> None:
         r = 0.075 + 0.025 * f.severity
         window = film.patch(x, y, 1.6 * r)
         hump = step(1.0 - film.radius2(window, x, y + 0.01, r, 0.05 + 0.035 * f.severity), 0.25)
-        film.fill(0.97 * hump, 0.70, window)
+        film.fill(0.97 * hump, scene.airless[window], window)
         film.vessels[window] *= 1.0 - 0.9 * hump
 
 

@@ -96,7 +96,7 @@ def tube(scene: Scene, f: Finding, rng: Random) -> None:
         path = curve((low[0] + SIGN[side] * 0.20, low[1]), (low[0] + SIGN[side] * 0.04, low[1] - 0.10), high)
     else:
         path = [(carina[0], -0.01), (carina[0] + 0.003, carina[1] - 0.07)]
-    film.metal += 0.72 * film.strokes([(path, 0.017, 1.0), (path, 0.006, 0.55)])
+    film.metal += 0.85 * film.strokes([(path, 0.018, 1.0), (path, 0.005, 0.55)])
 
 
 def surgical(scene: Scene, f: Finding, rng: Random) -> None:

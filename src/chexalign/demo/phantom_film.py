@@ -36,8 +36,8 @@ def textures(size_px: int) -> dict[str, Array]:
     grain = smooth(0.45)
     fine, mid, coarse = smooth(1.1), smooth(2.6), smooth(8.0)
     # Zero crossings of band-limited noise form a mesh, which is what thickened septa look like.
-    net = np.exp(-((smooth(1.7) / 0.33) ** 2)).astype(np.float32)
-    return {"grain": grain, "fine": fine, "mid": mid, "coarse": coarse, "net": net}
+    net = np.exp(-((smooth(1.3) / 0.33) ** 2)) * np.clip(0.85 + 0.25 * smooth(6.0), 0.35, 1.3)
+    return {"grain": grain, "fine": fine, "mid": mid, "coarse": coarse, "net": net.astype(np.float32)}
 
 
 def step(value: Array, width: float) -> Array:
@@ -91,7 +91,7 @@ class Film:
         window = self.patch(x, y, 2.6 * max(rx, ry) + self.px)
         layer[window] += amount * np.exp(-0.5 * self.radius2(window, x, y, rx, ry, angle))
 
-    def fill(self, mask: Array, level: float, where: tuple[slice, slice] | None = None) -> None:
+    def fill(self, mask: Array, level: float | Array, where: tuple[slice, slice] | None = None) -> None:
         """Bring tissue up to `level` in proportion to `mask`: fluid or cells take the place of air."""
         tissue = self.tissue if where is None else self.tissue[where]
         tissue += mask * np.maximum(level - tissue, 0.0)

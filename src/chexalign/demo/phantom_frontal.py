@@ -22,9 +22,12 @@ def frontal_scene(body: Body, size_px: int) -> Scene:
     open_lung = {side: mask * (1.0 - center) for side, mask in lung.items()}
     air = lung[RIGHT] + lung[LEFT]
     _soft_tissue(film, body, rng)
+    airless = film.tissue + 0.10
     film.tissue -= (0.40 * body.air) * deep * (1.0 - 0.80 * center)
     chest = step(body.floor(film.x) + 0.03 - film.y, 0.08)
-    film.tissue += chest * (0.085 * center + 0.075 * heart * center)
+    central = chest * (0.085 * center + 0.075 * heart * center)
+    film.tissue += central
+    airless += central
     _abdomen(film, body, air, rng)
     _spine(film, body)
     _airway(film, body)
@@ -35,7 +38,7 @@ def frontal_scene(body: Body, size_px: int) -> Scene:
     if body.marker:
         _marker(film)
     rows = film.y[:, 0]
-    return Scene(film, body, FRONTAL, lung, open_lung, (body.spine_x(rows), rows), _marks(body))
+    return Scene(film, body, FRONTAL, lung, open_lung, (body.spine_x(rows), rows), _marks(body), airless)
 
 
 def _marks(body: Body) -> dict[str, tuple[float, float]]:
@@ -82,7 +85,7 @@ def _silhouette(film: Film, body: Body) -> tuple[Array, Array]:
     trunk = np.exp(-(((rows - 0.40) / 0.045) ** 2))
     aorta = np.exp(-(((rows - 0.42) / 0.10) ** 2)) * body.unfold
     waist = np.exp(-(((rows - hy + 0.06) / 0.085) ** 2)) * body.heart
-    edge = middle + (0.040 * m + 0.020 * trunk + 0.026 * aorta) * upper + 0.95 * arch + 0.058 * waist
+    edge = middle + (0.040 * m + 0.020 * trunk + 0.036 * aorta) * upper + 0.95 * arch + 0.058 * waist
     edge += 0.05 * np.exp(-(((rows - body.lung_top + 0.02) / 0.05) ** 2))
     cava -= 0.030 * waist + 0.016 * body.unfold * np.exp(-(((rows - 0.42) / 0.12) ** 2))
     column = step(x - cava[:, None], 1.6 * soft) * step(edge[:, None] - x, 1.6 * soft)
@@ -163,7 +166,7 @@ def _spine(film: Film, body: Body) -> None:
     process = np.exp(-((u / 0.16) ** 2)) * np.exp(-(((phase - 0.62) / 0.22) ** 2))[:, None]
     dim = (1.0 - 0.35 * step(rows - 0.42, 0.2))[:, None]
     beak = np.exp(-(((np.abs(u) - 1.12) / 0.24) ** 2)) * (plate + disk)[:, None] * body.degenerate
-    film.bones[:, window[1]] += body.bone * dim * shape * (0.125 * body_row + 0.06 * pedicle + 0.06 * process)
+    film.bones[:, window[1]] += body.bone * dim * shape * (0.145 * body_row + 0.06 * pedicle + 0.06 * process)
     film.bones[:, window[1]] += 0.24 * beak
 
 

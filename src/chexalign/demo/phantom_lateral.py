@@ -6,7 +6,7 @@ import numpy as np
 
 from chexalign.demo.phantom_body import SIGN, Body
 from chexalign.demo.phantom_codes import LEFT, RIGHT
-from chexalign.demo.phantom_film import Film, step
+from chexalign.demo.phantom_film import Film, curve, step
 from chexalign.demo.phantom_scene import Scene
 from chexalign.demo.phantom_vessels import draw_vessels
 
@@ -21,9 +21,11 @@ def lateral_scene(body: Body, size_px: int) -> Scene:
     heart, center = _heart(film, body)
     deep = 0.5 * (lung[RIGHT] + lung[LEFT])
     _soft_tissue(film, body, rng)
+    airless = film.tissue + 0.08
     film.tissue -= (0.37 * body.air) * deep * (1.0 - 0.55 * center)
     film.tissue += 0.07 * heart + 0.03 * center
-    _great_vessels(film, body)
+    airless += 0.07 * heart + 0.03 * center
+    _great_vessels(film, body, 1.0 - center)
     _abdomen(film, body, lung, rng)
     _spine(film, body)
     _cage(film, body, deep)
@@ -33,13 +35,13 @@ def lateral_scene(body: Body, size_px: int) -> Scene:
         film,
         body,
         rng,
-        0.75 * deep * (1.0 - 0.5 * center),
+        0.66 * deep * (1.0 - 0.5 * center),
         [(1.0, (hx, hy), size, 5), (-1.0, (hx, hy), 0.75 * size, 4)],
     )
     rows = film.y[:, 0]
     both = np.maximum(lung[RIGHT], lung[LEFT])
     open_lung = dict.fromkeys(SIGN, both * (1.0 - center))
-    return Scene(film, body, "lateral", lung, open_lung, (spine_axis(body, rows), rows), _marks(body))
+    return Scene(film, body, "lateral", lung, open_lung, (spine_axis(body, rows), rows), _marks(body), airless)
 
 
 def spine_axis(body: Body, y: Array | float) -> Array:
@@ -97,9 +99,8 @@ def _soft_tissue(film: Film, body: Body, rng: np.random.Generator) -> None:
     bust = 0.060 * body.breasts * np.exp(-(((rows - 0.61) / 0.13) ** 2))
     chest = front(body, rows) - skin - bust
     throat = -0.10 - 0.05 * body.habitus - 1.1 * np.maximum(rows - 0.06, 0.0) - 6.0 * np.maximum(rows - 0.12, 0.0) ** 2
-    first = np.maximum(chest, throat)[:, None]
-    nape = 0.20 + 0.05 * body.habitus + 1.1 * np.maximum(rows - 0.02, 0.0)
-    last = np.minimum(back(body, rows) + 0.055 + 0.06 * body.habitus, nape)[:, None]
+    over_sternum = front(body, rows) - 0.028 + 1.5 * np.maximum(0.14 - rows, 0.0)
+    first = np.minimum(np.maximum(chest, throat), over_sternum)[:, None]
     inside = step(x - first, 3 * film.soft) * step(last - x, 3 * film.soft)
     u = (2 * x - first - last) / np.maximum(last - first, 0.1)
     film.tissue += 0.025 + inside * (0.20 + (0.39 + 0.06 * body.habitus) * np.sqrt(np.maximum(1.0 - u**8, 0.0)))
@@ -108,15 +109,16 @@ def _soft_tissue(film: Film, body: Body, rng: np.random.Generator) -> None:
     film.tissue += 0.018 * film.texture("coarse", rng) * inside
 
 
-def _great_vessels(film: Film, body: Body) -> None:
+def _great_vessels(film: Film, body: Body, clear: Array) -> None:
     """Aortic arch and descending aorta, plainer when unfolded; trachea and left bronchus dark before them."""
     ax, ay = _marks(body)["arch"]
     open_ = body.unfold
     r = 0.055 + 0.02 * open_ + 0.5 * (body.knob - 0.03)
-    path = [(ax - r - 0.02, ay + 0.30), (ax - r - 0.005, ay + 0.06), (ax - 0.7 * r, ay - 0.03), (ax, ay - 0.06)]
-    path += [(ax + r, ay - 0.015), (ax + 1.35 * r + 0.02 * open_, ay + 0.12), (ax + 1.5 * r + 0.03 * open_, ay + 0.56)]
+    path = [(ax - r - 0.02, ay + 0.30), (ax - r - 0.005, ay + 0.06), (ax - 0.7 * r, ay - 0.10), (ax, ay - 0.16)]
+    path += [(ax + r, ay - 0.10), (ax + 1.35 * r + 0.02 * open_, ay + 0.12), (ax + 1.5 * r + 0.03 * open_, ay + 0.56)]
+    path = curve(*path, n=24)
     wide = 0.052 + 0.020 * open_
-    film.tissue += (0.045 + 0.055 * open_) * film.strokes([(path, wide, 1.0), (path, 0.6 * wide, 0.85)])
+    film.tissue += (0.045 + 0.055 * open_) * clear * film.strokes([(path, wide, 0.8), (path, 0.72 * wide, 1.0)])
     carina = _marks(body)["carina"]
     trunk = [(carina[0] - 0.055, -0.01), (carina[0] - 0.025, 0.20), carina]
     film.tissue -= 0.13 * film.strokes(

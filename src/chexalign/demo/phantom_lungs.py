@@ -9,6 +9,7 @@ import numpy as np
 
 from chexalign.demo.phantom_body import SIGN
 from chexalign.demo.phantom_codes import LEFT, RIGHT, Finding
+from chexalign.demo.phantom_film import curve
 from chexalign.demo.phantom_pleura import pleural_thickening
 from chexalign.demo.phantom_scene import PLACES, Painter, Place, Scene, places, region
 from chexalign.demo.phantom_spots import nodule, spots
@@ -23,7 +24,11 @@ def _cloud(
     film = scene.film
     widespread = f.has("diffuse", "multilobar", "scattered") or (f.has("multiple") and not f.zones)
     if widespread:
-        spots = [(s, replace(PLACES["lower lobe"], height=h, spread=0.085)) for s in SIGN for h in (0.38, 0.62, 0.86)]
+        spots = [
+            (s, replace(PLACES["lower lobe"], height=h, spread=0.085))
+            for s in f.sides or tuple(SIGN)
+            for h in (0.38, 0.62, 0.86)
+        ]
     else:
         spots = list(places(f, rng, fallback))
     grow = 0.62 + 0.42 * f.severity
@@ -35,19 +40,22 @@ def _cloud(
         for _ in range(5):
             dx, dy = rng.normal(0.0, 0.55 * spread, 2)
             r2 = film.radius2(window, x + dx, y + dy, spread * rng.uniform(0.5, 0.9), spread * rng.uniform(0.4, 0.7))
-            mask = np.maximum(mask, np.exp(-0.5 * r2))
-        ragged = 1.0 + fluff * film.texture("mid", rng)[window] + 0.5 * fluff * film.texture("fine", rng)[window]
+            mask += 0.75 * np.exp(-0.5 * r2)
+        mask = np.minimum(mask, 1.0)
+        ragged = 1.0 + fluff * film.texture("mid", rng)[window] + 0.25 * fluff * film.texture("fine", rng)[window]
         amount = np.clip(strength * (0.45 + 0.55 * f.severity) * mask * ragged, 0.0, 0.97)
-        film.fill(amount * scene.lung[side][window], level, window)
+        amount *= scene.lung[side][window]
+        film.fill(amount, level * scene.airless[window], window)
+        # Vessels are seen against air alone; ribs only pale.
+        film.vessels[window] *= 1.0 - 0.8 * amount
+        film.bones[window] *= 1.0 - 0.35 * amount
 
 
 def reticular(scene: Scene, f: Finding, rng: Random, strength: float = 1.0) -> None:
     """A mesh of fine lines over the region."""
     film = scene.film
-    mask = (
-        region(scene, f) * (strength * f.severity) * (0.3 + 0.7 * scene.open_lung[RIGHT] + 0.7 * scene.open_lung[LEFT])
-    )
-    mask = np.minimum(mask, strength * f.severity)
+    unveiled = 0.2 + 0.8 * np.maximum(scene.open_lung[RIGHT], scene.open_lung[LEFT])
+    mask = region(scene, f) * unveiled * (strength * f.severity)
     film.vessels += 0.17 * mask * film.texture("net", rng)
     film.fill(0.16 * mask, 0.65)
 
@@ -55,7 +63,7 @@ def reticular(scene: Scene, f: Finding, rng: Random, strength: float = 1.0) -> N
 def _streaks(scene: Scene, f: Finding, rng: Random, *, fallback: str, flat: float, strength: float) -> None:
     """A few short dense lines: plates of collapsed lung or scars. `flat` in 0..1 keeps them level."""
     film = scene.film
-    lines = []
+    lines, cores = [], []
     spots = list(places(f, rng, fallback))
     for side, place in spots:
         x, y = scene.at(side, place)
@@ -66,11 +74,13 @@ def _streaks(scene: Scene, f: Finding, rng: Random, *, fallback: str, flat: floa
             cx, cy = x + rng.normal(0.0, 0.3 * size), y + (k - 1) * 0.4 * size + rng.normal(0.0, 0.15 * size)
             half = size * rng.uniform(0.7, 1.1)
             dx, dy = half * math.cos(tilt), half * math.sin(tilt)
-            sag = 0.12 * half
+            sag = half * rng.normal(0.10, 0.12)
             points = [(cx - dx, cy - dy), (cx, cy - sag), (cx + dx, cy + dy)]
-            lines.append((points, 0.008 + 0.008 * f.severity * rng.uniform(0.6, 1.2), rng.uniform(0.7, 1.0)))
+            width, value = 0.007 + 0.007 * f.severity * rng.uniform(0.6, 1.2), rng.uniform(0.7, 1.0)
+            lines.append((curve(*points, n=9), 2.3 * width, 0.40 * value))
+            cores.append((curve(*points, n=9), width, value))
     inside = np.maximum(scene.lung[RIGHT], scene.lung[LEFT])
-    film.vessels += strength * (0.5 + 0.5 * f.severity) * film.strokes(lines) * inside
+    film.vessels += strength * (0.5 + 0.5 * f.severity) * film.strokes(lines + cores) * inside
 
 
 def opacity(scene: Scene, f: Finding, rng: Random) -> None:
@@ -80,10 +90,10 @@ def opacity(scene: Scene, f: Finding, rng: Random) -> None:
     elif f.has("round"):
         nodule(scene, f, rng)
     elif f.has("streaky"):
-        _streaks(scene, f, rng, fallback="base", flat=0.6, strength=0.26)
-        _cloud(scene, f, rng, level=0.55, strength=0.35, fallback="base", fluff=0.3)
+        _streaks(scene, f, rng, fallback="base", flat=0.8, strength=0.26)
+        _cloud(scene, f, rng, level=0.85, strength=0.40, fallback="base", fluff=0.3)
     else:
-        _cloud(scene, f, rng, level=0.66, strength=0.72, fallback="lower lobe", fluff=0.30)
+        _cloud(scene, f, rng, level=0.92, strength=0.74, fallback="lower lobe", fluff=0.24)
 
 
 def infiltrate(scene: Scene, f: Finding, rng: Random) -> None:
@@ -91,12 +101,12 @@ def infiltrate(scene: Scene, f: Finding, rng: Random) -> None:
     if f.has("interstitial"):
         reticular(scene, f, rng)
     else:
-        _cloud(scene, f, rng, level=0.68, strength=0.80, fallback="lower lobe", fluff=0.45)
+        _cloud(scene, f, rng, level=0.95, strength=0.82, fallback="lower lobe", fluff=0.34)
 
 
 def consolidation(scene: Scene, f: Finding, rng: Random) -> None:
     """Dense filling of a zone that leaves its bronchi dark."""
-    _cloud(scene, f, rng, level=0.76, strength=1.05, fallback="lower lobe", fluff=0.16)
+    _cloud(scene, f, rng, level=1.02, strength=1.05, fallback="lower lobe", fluff=0.12)
     film = scene.film
     lines = []
     for side, place in places(f, f.rng(scene.body.seed), "lower lobe"):
@@ -115,7 +125,7 @@ def atelectasis(scene: Scene, f: Finding, rng: Random) -> None:
     """Level bands of collapsed lung with some haze below them."""
     _streaks(scene, f, rng, fallback="base", flat=1.0, strength=0.34)
     if f.has("lower lobe", "middle lobe", "upper lobe", "retrocardiac") or f.severity > 1.0:
-        _cloud(scene, f, f.rng(scene.body.seed), level=0.66, strength=0.55, fallback="base", fluff=0.2)
+        _cloud(scene, f, f.rng(scene.body.seed), level=0.92, strength=0.60, fallback="base", fluff=0.2)
 
 
 def scar(scene: Scene, f: Finding, rng: Random) -> None:
@@ -170,7 +180,7 @@ def density(scene: Scene, f: Finding, rng: Random) -> None:
     if f.has("round", "small", "multiple") or not f.has("lung"):
         nodule(scene, f, rng)
     else:
-        _cloud(scene, f, rng, level=0.64, strength=0.70, fallback="lower lobe", fluff=0.2)
+        _cloud(scene, f, rng, level=0.92, strength=0.72, fallback="lower lobe", fluff=0.2)
 
 
 LUNG_PAINTERS: dict[str, Painter] = {

@@ -40,7 +40,10 @@ def effusion(scene: Scene, f: Finding, rng: Random) -> None:
                 sign * (film.x - body.center), 0.02
             )
             mask = np.maximum(mask, 0.96 * step(depth, 0.028) * wall * step(bottom + 0.10 - film.y, 0.10))
-        film.fill(np.clip(mask, 0.0, 0.97), 0.72)
+        one_lung = 1.0 if scene.view == FRONTAL or len(f.sides) == 2 else 0.75
+        mask = np.clip(mask, 0.0, 0.97) * one_lung
+        film.fill(mask, scene.airless)
+        film.bones *= 1.0 - 0.5 * mask
         film.vessels *= 1.0 - 0.9 * step(depth, 0.028) * scene.lung[side]
 
 
@@ -60,7 +63,7 @@ def pleural_thickening(scene: Scene, f: Finding, rng: Random) -> None:
     film, body = scene.film, scene.body
     for side in f.sides_or(rng, both=f.has("apex")):
         mask = scene.lung[side]
-        width = 0.014 + 0.014 * f.severity
+        width = 0.018 + 0.022 * f.severity
         shift = max(1, round(width * film.n))
         inner = mask.copy()
         if f.has("apex", "upper lobe"):
@@ -73,7 +76,7 @@ def pleural_thickening(scene: Scene, f: Finding, rng: Random) -> None:
             zone = step(film.y - 0.42, 0.15) * step(SIGN[side] * (film.x - body.center) - 0.15, 0.05)
             if scene.view != FRONTAL:
                 zone = step(film.y - 0.42, 0.15) * step(film.x - 0.1, 0.05)
-        film.fill(0.85 * np.clip(mask - inner, 0.0, 1.0) * zone, 0.68)
+        film.fill(0.85 * np.clip(mask - inner, 0.0, 1.0) * zone, 0.74)
 
 
 def pneumothorax(scene: Scene, f: Finding, rng: Random) -> None:
@@ -84,8 +87,9 @@ def pneumothorax(scene: Scene, f: Finding, rng: Random) -> None:
         if scene.view == FRONTAL:
             sign = SIGN[side]
             rows = film.y[:, 0]
-            fall = np.exp(-np.maximum(rows - body.lung_top, 0.0) / (0.16 + 0.45 * f.severity))
-            edge = body.outer(rows) - gap * (0.20 * min(f.severity, 1.0) + 0.95 * fall)
+            reach = 0.13 if f.has("apex") else 0.16 + 0.45 * f.severity
+            fall = np.exp(-np.maximum(rows - body.lung_top, 0.0) / reach)
+            edge = body.outer(rows) - gap * ((0.0 if f.has("apex") else 0.20 * min(f.severity, 1.0)) + 0.95 * fall)
             edge *= step(rows - body.lung_top - 0.75 * gap, 0.05) ** 0.5
             beyond = step(sign * (film.x - body.center) - edge[:, None], 1.6 * film.soft) * scene.lung[side]
         else:
@@ -136,7 +140,7 @@ def hyperlucent(scene: Scene, f: Finding, rng: Random) -> None:
     """Lung darker than it should be, over a zone or a whole side."""
     film = scene.film
     mask = region(scene, f if f.sides else replace(f, sides=f.sides_or(rng))) * min(f.severity, 1.2)
-    film.tissue -= 0.45 * np.minimum(mask, 1.2) * np.maximum(film.tissue - 0.08, 0.0)
+    film.tissue -= 0.62 * np.minimum(mask, 1.2) * np.maximum(film.tissue - 0.08, 0.0)
     film.vessels *= 1.0 - 0.5 * np.minimum(mask, 1.0)
 
 

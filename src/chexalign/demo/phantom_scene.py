@@ -37,7 +37,7 @@ PLACES = {
     "base": Place(0.91, 0.48, 0.66, 0.065),
     "hilum": Place(0.50, 0.08, 0.52, 0.045),
     "costophrenic angle": Place(0.97, 0.88, 0.92, 0.035),
-    "retrocardiac": Place(0.84, -0.22, 0.72, 0.060),
+    "retrocardiac": Place(0.84, -0.30, 0.72, 0.065),
     "paratracheal": Place(0.22, -0.02, 0.50, 0.035),
     "mediastinum": Place(0.40, -0.10, 0.40, 0.040),
 }
@@ -51,6 +51,7 @@ class Scene:
     `lung` maps each side to its mask [n, n] in 0..1, heart included; `open_lung` leaves out what the heart and
     mediastinum cover. In the lateral view both sides share one mask. `spine` is its axis as x and y per row, and
     `marks` names points: arch, carina, cava, heart, hiatus, stomach, liver, sternum, and pocket, breast, arm by side.
+    `airless` is how dense each pixel's tissue would be with no air in the lungs.
     """
 
     film: Film
@@ -60,6 +61,7 @@ class Scene:
     open_lung: dict[str, Array]
     spine: tuple[Array, Array]
     marks: dict[str, tuple[float, float]]
+    airless: Array
 
     def at(self, side: str, place: Place) -> tuple[float, float]:
         """Where a place in a lung falls on the film, as x and y in image widths."""

@@ -48,7 +48,7 @@ def mass(scene: Scene, f: Finding, rng: Random) -> None:
         r2 = film.radius2(window, x, y, r, 0.9 * r)
         for dx, dy in rng.normal(0.0, 0.28 * r, (3, 2)):
             r2 = np.minimum(r2, film.radius2(window, x + dx, y + dy, 0.85 * r, 0.75 * r))
-        film.tissue[window] += 0.30 * step(1.0 - r2, 0.30) * (0.75 + 0.25 * np.sqrt(np.maximum(1.0 - r2, 0.0)))
+        film.tissue[window] += 0.235 * step(1.0 - r2, 0.45)
 
 
 def granuloma(scene: Scene, f: Finding, rng: Random) -> None:

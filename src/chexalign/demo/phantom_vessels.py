@@ -50,6 +50,6 @@ def _branch(body: Body, rng: np.random.Generator, start: tuple, sign: float, ang
         length = 0.075 * rng.uniform(0.7, 1.2)
         tip = (points[k][0] + sign * length * math.cos(a), points[k][1] + length * math.sin(a))
         mid = (0.5 * (points[k][0] + tip[0]), 0.5 * (points[k][1] + tip[1]) - 0.004)
-        out.append(((points[k], mid), 0.0065 * caliber, 0.55 * caliber if caliber < 1.6 else 0.9))
-        out.append(((mid, tip), 0.0040 * caliber, 0.42 * caliber if caliber < 1.6 else 0.7))
+        out.append(((points[k], mid), 0.0065 * caliber, 0.52 * min(caliber, 1.35)))
+        out.append(((mid, tip), 0.0040 * caliber, 0.40 * min(caliber, 1.35)))
     return out
