@@ -101,6 +101,8 @@ def _soft_tissue(film: Film, body: Body, rng: np.random.Generator) -> None:
     throat = -0.10 - 0.05 * body.habitus - 1.1 * np.maximum(rows - 0.06, 0.0) - 6.0 * np.maximum(rows - 0.12, 0.0) ** 2
     over_sternum = front(body, rows) - 0.028 + 1.5 * np.maximum(0.14 - rows, 0.0)
     first = np.minimum(np.maximum(chest, throat), over_sternum)[:, None]
+    nape = 0.20 + 0.05 * body.habitus + 1.1 * np.maximum(rows - 0.02, 0.0)
+    last = np.minimum(back(body, rows) + 0.055 + 0.06 * body.habitus, nape)[:, None]
     inside = step(x - first, 3 * film.soft) * step(last - x, 3 * film.soft)
     u = (2 * x - first - last) / np.maximum(last - first, 0.1)
     film.tissue += 0.025 + inside * (0.20 + (0.39 + 0.06 * body.habitus) * np.sqrt(np.maximum(1.0 - u**8, 0.0)))
