@@ -23,7 +23,8 @@ def sentences(text: str) -> list[str]:
     A sentence ends at `.`, `;`, `!` or `?` before a blank, at an empty line, and before a list item; a line
     that merely wraps does not end it.
     """
-    parts = _BORDER.split(_BRACKETED.sub("", text).lower())
+    text = _BRACKETED.sub("", text).lower().replace("?", " is questioned.")  # "effusion?" doubts like the phrase
+    parts = _BORDER.split(text)
     return [sentence for part in parts if (sentence := " ".join(part.translate(_BLANK).split()))]
 
 

@@ -35,6 +35,8 @@ IGNORED = (
     r"(?:no|without)(?: \w+)?(?: prior| previous| comparison| old)(?: \w+)? ?(?:studies|study|"
     r"exams?|films?|images|comparison|available)",
     r"not only",
+    r"not (?:\w+ )?(?:seen|present|visible|evident|identified) "
+    r"(?:\w+ ){0,3}(?:prior|previous|previously|earlier|before|yesterday)",
     r"to suggest",
     r"(?:not|incompletely|partially|nearly|almost|near)(?: \w+)? (?:resolved|cleared)",
     r"(?:consistent|compatible|associated|correlat\w+|along) with",
@@ -184,7 +186,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "both": (r"cardio ?mediastin\w+(?: silhouettes?| contours?| shadows?| structures)?",),
     "vessels": (
         r"(?:pulmonary |central |peripheral )*(?:vascular(?:ity| markings| pattern| structures)|"
-        r"vasculature|(?:pulmonary|lung) vessels)",
+        r"vasculature|(?:pulmonary |lung )?vessels)",
         r"vascular(?= (?:prominence|fullness))",
     ),
     "other": (
@@ -226,7 +228,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         r"intact",
     ),
     "enlarged": (r"enlarg\w+", r"widen\w*", r"dilat\w+"),
-    "prominent": (r"prominen\w+", r"increased?", r"congested", r"engorge[dm]\w*", r"indistinct\w*", r"full\w*"),
+    "increased": (r"increased?",),
+    "prominent": (r"prominen\w+", r"congested", r"engorge[dm]\w*", r"indistinct\w*", r"full\w*"),
     "blunted": (r"blunt\w+",),
     "clear": (r"clear",),
     "thick": (r"thicken\w+",),
@@ -236,6 +239,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 STATEMENTS: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {
     ("heart", "normal"): (("Cardiomegaly", 0),),
     ("heart", "enlarged"): (("Cardiomegaly", 1),),
+    ("heart", "increased"): (("Cardiomegaly", 1),),
     ("heart", "prominent"): (("Cardiomegaly", -1),),
     ("heart", "borderline"): (("Cardiomegaly", -1),),
     ("mediastinum", "normal"): (("Enlarged Cardiomediastinum", 0),),
@@ -245,11 +249,13 @@ STATEMENTS: dict[tuple[str, str], tuple[tuple[str, int], ...]] = {
     ("mediastinum", "borderline"): (("Enlarged Cardiomediastinum", -1),),
     ("both", "normal"): (("Cardiomegaly", 0), ("Enlarged Cardiomediastinum", 0)),
     ("both", "enlarged"): (("Cardiomegaly", 1), ("Enlarged Cardiomediastinum", 1)),
+    ("both", "increased"): (("Cardiomegaly", 1), ("Enlarged Cardiomediastinum", 1)),
     ("both", "prominent"): (("Cardiomegaly", -1), ("Enlarged Cardiomediastinum", 1)),
     ("both", "borderline"): (("Cardiomegaly", -1), ("Enlarged Cardiomediastinum", -1)),
     ("vessels", "normal"): (("Edema", 0),),
     ("vessels", "clear"): (("Edema", 0),),
     ("vessels", "enlarged"): (("Edema", 1),),
+    ("vessels", "increased"): (("Edema", 1),),
     ("vessels", "prominent"): (("Edema", 1),),
     ("vessels", "borderline"): (("Edema", -1),),
     ("lungs", "clear"): (("Lung Opacity", 0), ("Consolidation", 0)),
@@ -265,6 +271,7 @@ _SEEN = (
     r"(?:seen|identified|present|evident|visuali[sz]ed|noted|appreciated|demonstrated|detected|apparent|visible|found"
     r"|suspected|observed)"
 )
+_NOT_BEFORE = r"(?! (?:\w+ ){0,3}(?:prior|previous|previously|earlier|before|yesterday))"
 _BE = r"(?:is|are|was|were|has|have|had|being|been|be)"
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -278,8 +285,8 @@ CUES: dict[str, tuple[str, ...]] = {
     ),
     "uncertain_after": (
         r"(?:can ?not|could not|can't|not)(?: \w+)? (?:be )?(?:\w+ )?(?:excluded|ruled out|discounted)",
-        r"(?:is|are|remains?) (?:\w+ )?(?:possible|likely|suspected|questioned|considered|a "
-        r"possibility|difficult to exclude)",
+        r"(?:is|are|remains?) (?:\w+ )?(?:(?:possible|likely)(?=$|,| but | given | with )"
+        r"|suspected|questioned|considered|a possibility|difficult to exclude)",
         r"not entirely excluded",
     ),
     "uncertain": (
@@ -289,14 +296,15 @@ CUES: dict[str, tuple[str, ...]] = {
         r"favou?r\w*|versus|vs|suspected|differential|rule out|r o",
     ),
     "absent_after": (
-        rf"{_BE}? ?(?:not|no longer|never)(?: \w+){{0,2}} {_SEEN}",
+        rf"{_BE}? ?(?:not|no longer|never)(?: \w+){{0,2}} {_SEEN}{_NOT_BEFORE}",
         rf"{_BE}(?: (?!not|near|almost|partial|incomplete)\w+){{0,2}} (?:resolved|cleared|removed|"
         rf"absent|excluded|ruled out|withdrawn|extubated)",
         r"(?:has|have) (?:\w+ )?disappeared",
-        r"not seen",
+        rf"not seen{_NOT_BEFORE}",
         r"is negative",
+        r"(?:is|are|seems?|appears?) (?:\w+ )?unlikely",
     ),
-    "gone": (r"resolved|removed|cleared|removal(?! of)",),
+    "gone": (r"resolved|removed|cleared|removal(?! of)|none|unlikely",),
     "absent": (
         r"no|not|nor|without|neither|never|denies|negative for|free (?:of|from)|clear (?:of|from)|"
         r"absen(?:ce|t)(?: of)?",
