@@ -85,20 +85,20 @@ def draw_body(seed: int) -> Body:
     rng = np.random.default_rng([seed & (2**64 - 1), 1])
     unit = rng.standard_normal(25).clip(-2.0, 2.0)
     habitus = float(rng.beta(2.0, 2.2))
-    dome = 0.735 + 0.020 * unit[0] - 0.02 * (habitus - 0.5)
+    dome = 0.735 + 0.026 * unit[0] - 0.02 * (habitus - 0.5)
     return Body(
         seed=seed,
         center=0.010 * unit[1],
-        turn=0.007 * unit[2],
+        turn=0.010 * unit[2],
         habitus=habitus,
         depth=1.0 + 0.05 * unit[24] + 0.10 * (habitus - 0.5),
         breasts=float(rng.uniform(0.4, 1.2)) if rng.random() < 0.5 else 0.0,
-        lung_width=0.372 - 0.035 * (habitus - 0.4) + 0.013 * unit[3],
-        lung_top=0.085 + 0.014 * unit[4],
+        lung_width=0.372 - 0.035 * (habitus - 0.4) + 0.017 * unit[3],
+        lung_top=0.085 + 0.016 * unit[4],
         dome={RIGHT: dome, LEFT: dome + 0.020 + 0.006 * unit[5]},
-        curve=0.085 + 0.012 * unit[6],
+        curve=0.085 + 0.018 * unit[6],
         heart=1.0 + 0.045 * unit[7],
-        heart_tilt=0.62 + 0.07 * unit[8],
+        heart_tilt=0.62 + 0.11 * unit[8],
         mediastinum=1.0 + 0.08 * unit[9],
         knob=0.030 + 0.003 * unit[10],
         hilum={RIGHT: 1.0 + 0.1 * unit[11], LEFT: 1.0 + 0.1 * unit[12]},
@@ -111,12 +111,12 @@ def draw_body(seed: int) -> Body:
         rib_drop=1.0 + 0.10 * unit[19],
         air=1.0 - 0.20 * (habitus - 0.4) + 0.04 * unit[20],
         gas=float(rng.uniform(0.0, 1.0)),
-        gain=1.0 + 0.045 * unit[21],
-        gamma=1.02 + 0.10 * unit[22],
+        gain=1.0 + 0.055 * unit[21],
+        gamma=1.02 + 0.12 * unit[22],
         noise=0.010 * float(rng.uniform(0.7, 1.4)),
         marker=bool(rng.random() < 0.7),
         roll=0.012 * unit[23],
-        zoom=float(rng.uniform(1.04, 1.10)),
+        zoom=float(rng.uniform(1.03, 1.12)),
         slide=(float(rng.uniform(-0.012, 0.012)), float(rng.uniform(-0.012, 0.012))),
     )
 
@@ -154,6 +154,10 @@ def _edema(body: Body, f: Finding) -> None:
 def _lung(body: Body, f: Finding) -> None:
     if f.has("hyperdistention"):
         _hyperinflate(body, f)
+    if f.has("interstitial"):
+        _interstitial(body, f)
+    if f.has("blood vessels"):
+        _congestion(body, f)
     if f.has("hypoinflation"):
         lift = 0.05 + 0.055 * f.severity
         for side in body.dome:
@@ -206,7 +210,7 @@ def _kyphosis(body: Body, f: Finding) -> None:
 
 
 def _aorta(body: Body, f: Finding) -> None:
-    if f.has("tortuous", "prominent", "enlarged"):
+    if f.has("tortuous", "prominent", "enlarged") or f.heading == "aortic aneurysm":
         body.unfold = max(body.unfold, 0.40 + 0.85 * f.severity)
         body.knob *= 1.0 + 0.28 * f.severity * (1.5 if f.has("enlarged") else 1.0)
 
@@ -221,7 +225,7 @@ def _degenerative(body: Body, f: Finding) -> None:
 
 
 def _degenerative_spine(body: Body, f: Finding) -> None:
-    if f.has("degenerative", "spine", "thoracic vertebrae", "lumbar vertebrae") or f.heading == "spondylosis":
+    if not f.has("shoulder", "humerus"):
         _degenerative(body, f)
 
 
@@ -249,6 +253,18 @@ def _pulmonary_artery(body: Body, f: Finding) -> None:
 
 def _interstitial(body: Body, f: Finding) -> None:
     body.mesh = max(body.mesh, 0.55 * f.severity)
+
+
+def _lymph_nodes(body: Body, f: Finding) -> None:
+    if f.has("paratracheal", "mediastinum"):
+        body.mediastinum += 0.6 * f.severity
+    for side in f.sides or tuple(SIGN):
+        body.hilum[side] += 0.6 * f.severity
+
+
+def _heart(body: Body, f: Finding) -> None:
+    if f.has("small"):
+        body.heart *= 0.85
 
 
 def _shift(body: Body, f: Finding) -> None:
@@ -301,6 +317,10 @@ RESHAPING_RULES = {
     "pulmonary artery": _pulmonary_artery,
     "hypertension, pulmonary": _pulmonary_artery,
     "lung diseases, interstitial": _interstitial,
+    "blood vessels": _congestion,
+    "heart": _heart,
+    "lymph nodes": _lymph_nodes,
+    "cervical vertebrae": _spine_heading,
     "shift": _shift,
     "volume loss": _volume_loss,
     "pneumonectomy": _volume_loss,

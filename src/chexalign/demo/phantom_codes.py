@@ -73,7 +73,7 @@ def parse_code(code: str) -> Finding:
     >>> f.heading, f.sides, f.severity
     ('pleural effusion', ('right', 'left'), 0.5)
     """
-    heading, *rest = [part.strip().lower() for part in code.split("/")]
+    heading, *rest = [" ".join(part.lower().split()) for part in code.split("/")]
     words = frozenset(word for word in rest if word)
     zones = tuple(zone for zone in ZONES if zone in words)
     sides = {side for side in (RIGHT, LEFT) if side in words or "bilateral" in words}

@@ -175,6 +175,18 @@ def bronchiectasis(scene: Scene, f: Finding, rng: Random) -> None:
     reticular(scene, f, rng, 0.4)
 
 
+def veil(scene: Scene, f: Finding, rng: Random) -> None:
+    """Haze over a border that the code calls obscured."""
+    if f.has("obscured"):
+        _cloud(scene, f, rng, level=0.90, strength=0.70, fallback="base", fluff=0.15)
+
+
+def distortion(scene: Scene, f: Finding, rng: Random) -> None:
+    """Drawn-in lines where the code puts a deformity in the lung, not in a bone."""
+    if f.has("lung", "hilum", "mediastinum") and not f.has("ribs", "clavicle"):
+        _streaks(scene, f, rng, fallback="hilum", flat=0.2, strength=0.28)
+
+
 def density(scene: Scene, f: Finding, rng: Random) -> None:
     """An unexplained density: round ones as nodules, the rest as faint patches."""
     if f.has("round", "small", "multiple") or not f.has("lung"):
@@ -199,4 +211,10 @@ LUNG_PAINTERS: dict[str, Painter] = {
     "pulmonary edema": edema,
     "heart failure": edema,
     "markings": markings,
+    "bronchitis": markings,
+    "bronchiolitis": markings,
+    "lung": veil,
+    "heart": veil,
+    "diaphragm": veil,
+    "deformity": distortion,
 }

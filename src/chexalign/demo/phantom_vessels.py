@@ -22,7 +22,9 @@ def draw_vessels(film: Film, body: Body, rng: np.random.Generator, air: Array, h
         film.glow(soft, hx, hy, 0.022 * size, 0.040 * size, 0.15 * size, 0.25 * sign)
         film.glow(soft, hx + sign * 0.012, hy + 0.045, 0.014 * size, 0.04, 0.08 * size, -0.3 * sign)
         for angle in np.linspace(-80, 80, count) + rng.normal(0, 9, count):
-            lines += _branch(body, rng, (hx, hy), sign, math.radians(angle), size)
+            turn = math.radians(angle)
+            # Branches leave along the height of the hilum, not from one point.
+            lines += _branch(body, rng, (hx, hy + 0.035 * size * math.sin(turn)), sign, turn, size)
     film.vessels += (soft + (0.165 + 0.06 * body.vessel_blur) * film.strokes(lines)) * air
     film.vessels += 0.012 * film.texture("fine", rng) * air
     if body.mesh:
