@@ -88,7 +88,9 @@ class _Reader:
             self.finding(name, match)
 
     def subject(self, name: str, match: re.Match[str]) -> None:
-        if self.since_cue and self.sentence.endswith("the ", 0, match.start()):
+        between = self.sentence[max(self.last_end, 0) : match.start()]
+        bare = between == " " and name in ("heart", "both", "lungs")  # "no effusion heart enlarged"
+        if self.since_cue and (bare or between.endswith("the ")):
             self.new_clause()
         if self.described or len(_FILLER.sub(" ", self.sentence[self.subject_end : match.start()]).split()) > 2:
             self.subjects, self.described = [], False

@@ -322,7 +322,7 @@ CUES: dict[str, tuple[str, ...]] = {
     "fresh": (
         r"stable|unchanged|mild(?:ly)?|moderate(?:ly)?|small|old|healed|chronic|minimal(?:ly)?|"
         r"left|right|bilateral|bibasilar"
-        r"|basilar|low|persistent|degenerative|remote|tortuous|streaky|patchy|hyper\w+",
+        r"|basilar|low|calcified|scattered|multiple|persistent|degenerative|remote|tortuous|streaky|patchy|hyper\w+",
     ),
     "verb": (rf"{_BE}|remains?|appears?|demonstrates?|shows?|measures?",),
     "comma": (r",",),
