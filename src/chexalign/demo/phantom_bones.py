@@ -123,12 +123,12 @@ def hernia(scene: Scene, f: Finding, rng: Random) -> None:
     x, y = scene.marks["hiatus"]
     r = 0.040 + 0.032 * f.severity
     y -= 0.55 * r
-    film.disk(film.tissue, x, y, 1.15 * r, r, 0.13)
+    film.disk(film.tissue, x, y, 1.15 * r, r, 0.115)
     window = film.patch(x, y, 1.2 * r)
     r2 = film.radius2(window, x, y, 0.85 * r, 0.72 * r)
     air = step(1.0 - r2, 0.4) * step(y + 0.12 * r - film.y[window[0]], 0.012)
     film.tissue[window] -= 0.21 * air
-    film.vessels[window] += 0.05 * np.exp(-(((r2 - 1.25) / 0.3) ** 2))
+    film.vessels[window] += 0.03 * np.exp(-(((r2 - 1.25) / 0.3) ** 2))
 
 
 def eventration(scene: Scene, f: Finding, rng: Random) -> None:

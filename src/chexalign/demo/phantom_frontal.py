@@ -30,7 +30,7 @@ def frontal_scene(body: Body, size_px: int) -> Scene:
     airless += central
     _abdomen(film, body, air, rng)
     _spine(film, body)
-    _airway(film, body)
+    _airway(film, body, 1.0 - 0.75 * heart)
     _ribs(film, body, air, center)
     _girdle(film, body)
     hila = [(sign, _hilum(body, side), body.hilum[side], 10) for side, sign in SIGN.items()]
@@ -170,7 +170,7 @@ def _spine(film: Film, body: Body) -> None:
     film.bones[:, window[1]] += 0.24 * beak
 
 
-def _airway(film: Film, body: Body) -> None:
+def _airway(film: Film, body: Body, clear: Array) -> None:
     """Trachea and main bronchi, darker than the mediastinum around them."""
     cx, carina = body.center + body.turn + 0.5 * body.heart_shift, 0.345
     shift = body.trachea_shift + 0.008 * body.unfold * -1.0
@@ -178,7 +178,7 @@ def _airway(film: Film, body: Body) -> None:
     right = [trunk[2], (cx - 0.045, 0.40), (cx - 0.08, 0.44)]
     left = [trunk[2], (cx + 0.055, 0.41), (cx + 0.095, 0.43)]
     layer = film.strokes([(trunk, 0.040, 1.0), (right, 0.024, 0.75), (left, 0.020, 0.65)])
-    film.tissue -= 0.16 * layer
+    film.tissue -= 0.16 * layer * clear
 
 
 def rib_curve(body: Body, index: int, side: str, start: float, stop: float, points: int = 14) -> list:

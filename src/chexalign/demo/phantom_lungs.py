@@ -56,7 +56,8 @@ def reticular(scene: Scene, f: Finding, rng: Random, strength: float = 1.0) -> N
     film = scene.film
     unveiled = 0.2 + 0.8 * np.maximum(scene.open_lung[RIGHT], scene.open_lung[LEFT])
     mask = region(scene, f) * unveiled * (strength * f.severity)
-    film.vessels += 0.17 * mask * film.texture("net", rng)
+    net = np.maximum(film.texture("net", rng), 0.8 * film.texture("net", rng))
+    film.vessels += 0.15 * mask * net
     film.fill(0.16 * mask, 0.65)
 
 

@@ -122,7 +122,7 @@ def bulla(scene: Scene, f: Finding, rng: Random) -> None:
         film.tissue[window] -= (
             0.30 * inside * np.maximum(film.tissue[window] - 0.10, 0.0) * scene.open_lung[side][window]
         )
-        film.vessels[window] += 0.07 * np.exp(-(((r2 - 1.0) / 0.25) ** 2)) * scene.open_lung[side][window]
+        film.vessels[window] += 0.045 * np.exp(-(((r2 - 1.0) / 0.25) ** 2)) * scene.open_lung[side][window]
 
 
 def emphysema(scene: Scene, f: Finding, rng: Random) -> None:
