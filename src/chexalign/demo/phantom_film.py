@@ -42,7 +42,8 @@ def textures(size_px: int) -> dict[str, Array]:
 
 def step(value: Array, width: float) -> Array:
     """0 below, 1 above zero, linear over `width`."""
-    return np.clip(value * (1.0 / width) + 0.5, 0.0, 1.0)
+    out: Array = np.clip(value * (1.0 / width) + 0.5, 0.0, 1.0)
+    return out
 
 
 class Film:
@@ -96,7 +97,9 @@ class Film:
         tissue = self.tissue if where is None else self.tissue[where]
         tissue += mask * np.maximum(level - tissue, 0.0)
 
-    def strokes(self, lines: Iterable[Stroke], *, shapes: Iterable[tuple[Sequence, float]] = ()) -> Array:
+    def strokes(
+        self, lines: Iterable[Stroke], *, shapes: Iterable[tuple[Sequence[tuple[float, float]], float]] = ()
+    ) -> Array:
         """Antialiased lines (points, width, value in 0..1) and filled polygons as a layer; later ones cover earlier.
 
         Drawn at four times the size and averaged down, so that a line of half a pixel is half as bright.
@@ -132,7 +135,8 @@ class Film:
         d += np.minimum(self.metal, 1.0) * np.maximum(0.99 - d, 0.0)
         d = np.maximum(self.placed(d, body.roll, body.zoom, body.slide), 0.0) ** body.gamma
         d = d + body.noise * (0.5 + d) * self.texture("grain", rng)
-        return (np.clip(d, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        out: Array = (np.clip(d, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        return out
 
 
 def arc(x: float, y: float, r: float, start: float, stop: float, n: int = 10) -> list[tuple[float, float]]:

@@ -181,7 +181,9 @@ def _airway(film: Film, body: Body, clear: Array) -> None:
     film.tissue -= 0.16 * layer * clear
 
 
-def rib_curve(body: Body, index: int, side: str, start: float, stop: float, points: int = 14) -> list:
+def rib_curve(
+    body: Body, index: int, side: str, start: float, stop: float, points: int = 14
+) -> list[tuple[float, float]]:
     """Points (x, y) along rib `index` (1 to 11) from angle `start` (0 at the spine) to `stop` (180 at the sternum)."""
     angle = np.radians(np.linspace(start, stop, points))
     top = body.lung_top - 0.045 + body.rib_spacing * index

@@ -159,7 +159,9 @@ def _spine(film: Film, body: Body) -> None:
     film.bones += body.bone * 0.165 * (shape * (solid + rim) + arch) + 0.22 * beak
 
 
-def lateral_rib(body: Body, index: int, start: float, stop: float, points: int = 12, far: bool = False) -> list:
+def lateral_rib(
+    body: Body, index: int, start: float, stop: float, points: int = 12, far: bool = False
+) -> list[tuple[float, float]]:
     """Points along rib `index` from angle `start` (0 at the spine) to `stop` (180 at the sternum)."""
     angle = np.radians(np.linspace(start, stop, points))
     top = body.lung_top - 0.045 + body.rib_spacing * index + (0.016 if far else 0.0)

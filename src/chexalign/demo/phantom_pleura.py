@@ -31,7 +31,7 @@ def effusion(scene: Scene, f: Finding, rng: Random) -> None:
         else:
             bottom = scene.at(side, PLACES["costophrenic angle"])[1]
             u = np.clip((film.x + 0.35) / 0.7, 0.0, 1.0)
-            surface = bottom + 0.02 - 0.7 * rise * (0.25 + 0.95 * u**2)
+            surface = bottom + 0.02 - 1.05 * rise * (0.25 + 0.95 * u**2)
             haze = 0.05
         depth = film.y - surface
         mask = scene.lung[side] * (0.96 * step(depth, 0.028) + haze * step(depth + 0.10, 0.2))

@@ -68,9 +68,13 @@ class Scene:
         n = self.film.n
         body = self.body
         if self.view != FRONTAL:
-            rows = self._rows(self.lung[side], slice(int(0.3 * n), int(0.55 * n)))
-            y = rows[0] + (rows[1] - rows[0]) * place.height
-            first, last = self._columns(self.lung[side], y, 0.0)
+            lung = self.lung[side]
+            top, dome = self._rows(lung, slice(int(0.3 * n), int(0.55 * n)))
+            first, last = self._columns(lung, 0.5 * (top + dome), 0.0)
+            column = int((first + (last - first) * (0.06 + 0.86 * place.depth) + 0.5) * n)
+            floor = self._rows(lung, slice(max(column - 1, 0), column + 2))[1]
+            y = top + (floor - top) * place.height
+            first, last = self._columns(lung, y, 0.0)
             return first + (last - first) * (0.06 + 0.88 * place.depth), y
         sign = SIGN[side]
         guess = body.center + sign * (0.10 + (body.lung_width - 0.10) * max(place.lateral, 0.0))

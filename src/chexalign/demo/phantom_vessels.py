@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from chexalign.demo.phantom_body import Body
-from chexalign.demo.phantom_film import Film
+from chexalign.demo.phantom_film import Film, Stroke
 
 Array = np.ndarray
 Hilum = tuple[float, tuple[float, float], float, int]
@@ -32,7 +32,9 @@ def draw_vessels(film: Film, body: Body, rng: np.random.Generator, air: Array, h
         film.tissue += 0.05 * body.mesh * air
 
 
-def _branch(body: Body, rng: np.random.Generator, start: tuple, sign: float, angle: float, size: float) -> list:
+def _branch(
+    body: Body, rng: np.random.Generator, start: tuple[float, float], sign: float, angle: float, size: float
+) -> list[Stroke]:
     """One vessel as short strokes that taper, with the twigs it gives off."""
     up = angle < 0
     caliber = (body.upper_vessels if up else body.lower_vessels) * (0.9 + 0.1 * size)
@@ -43,7 +45,7 @@ def _branch(body: Body, rng: np.random.Generator, start: tuple, sign: float, ang
     x = start[0] + sign * np.cumsum(np.cos(heading)) * reach / 8
     y = start[1] + np.cumsum(np.sin(heading)) * reach / 8
     points = list(zip(x.tolist(), y.tolist(), strict=True))
-    out = []
+    out: list[Stroke] = []
     for k in range(7):
         fade = 1.0 - k / 8
         out.append((points[k : k + 2], 0.0150 * caliber * fade**1.3 + 0.002, min(1.0, (0.35 + 0.6 * fade) * caliber)))
