@@ -1,4 +1,16 @@
-"""How the rule labeler reads one sentence: findings in order, with what denies or doubts each of them."""
+"""How the rule labeler reads one sentence: findings in order, with what denies or doubts each of them.
+
+One regular expression (`EVENT`) walks over the sentence; a small state decides what each event means:
+
+- a denial or a doubt holds for every finding after it, across commas and "or", to the end of its clause;
+- a clause ends at "but", "there is" and their like; at "with", "the heart" or "stable ..." once the cue has met a
+  finding; and at a verb whose subject stands after the denied findings ("no effusion, the heart is enlarged");
+- "... is not seen", "... has resolved" and "... cannot be excluded" turn the findings before them, back to the last
+  verb;
+- "enlarged", "normal", "blunted" say something only with their subject: the one before them, else the next one.
+
+Where commas are lost, "no opacity large effusion" is read as one list of denied findings; the text does not tell.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +74,7 @@ class _Reader:
         self.ahead: tuple[str, int] | None = None  # an attribute that waits for its subject
 
     def record(self, label: str, value: int) -> None:
+        """Note one mention, unless the text only asks for it."""
         self.since_cue += 1
         if self.polarity == _UNSAID:
             return
@@ -73,6 +86,7 @@ class _Reader:
         """Phrases that only look like a cue or a finding."""
 
     def finding(self, name: str, match: re.Match[str]) -> None:
+        """A finding named outright; a group may name two, joined by `+`."""
         for label in name.split("+"):
             self.record(label, self.polarity)
         self.last_end = match.end()
@@ -80,14 +94,17 @@ class _Reader:
         self.subjects = []  # "heart is normal, effusion has increased" says nothing more about the heart
 
     def sign(self, name: str, match: re.Match[str]) -> None:
+        """A sign of a finding: uncertain unless denied."""
         self.record(name, -1 if self.polarity else 0)
         self.last_end = match.end()
 
     def denied_only(self, name: str, match: re.Match[str]) -> None:
+        """A phrase too wide to state the finding, though its denial denies it."""
         if self.polarity == 0:
             self.finding(name, match)
 
     def subject(self, name: str, match: re.Match[str]) -> None:
+        """What an attribute may be said of; subjects joined by commas and "and" share one attribute."""
         between = self.sentence[max(self.last_end, 0) : match.start()]
         bare = between == " " and name in ("heart", "both", "lungs")  # "no effusion heart enlarged"
         if self.since_cue and (bare or between.endswith("the ")):
@@ -102,7 +119,8 @@ class _Reader:
             self.state(name, *self.ahead)
 
     def attribute(self, name: str, match: re.Match[str]) -> None:
-        if name == "borderline" and self.polarity:
+        """A property: said of the subjects before it, else kept for the next one."""
+        if name == "borderline" and self.polarity == 1:  # "borderline enlarged" is a doubt as well
             self.polarity = -1
         if not self.subjects or (self.after_comma and not self.verb_in_subject):
             self.ahead = (name, self.polarity)
@@ -125,13 +143,16 @@ class _Reader:
         getattr(self, f"cue_{name}")(match)
 
     def cue_absent(self, _match: re.Match[str]) -> None:
+        """Deny what follows."""
         self.polarity, self.since_cue, self.cue_in_subject, self.ahead = 0, 0, True, None
 
     def cue_uncertain(self, _match: re.Match[str]) -> None:
+        """Doubt what follows."""
         if self.polarity or self.since_cue:  # "no evidence to suggest" stays a denial
             self.polarity, self.since_cue = -1, 0
 
     def turn(self, value: int) -> None:
+        """Give the findings before a cue another value."""
         for index in self.turnable:
             self.values[index] = value
         self.turnable = []
@@ -143,6 +164,7 @@ class _Reader:
         self.turn(-1)
 
     def cue_gone(self, match: re.Match[str]) -> None:
+        """Deny the findings before "resolved" or "removed", or those after it where none stands before."""
         if self.turnable:
             self.turn(0)
         else:
@@ -157,6 +179,7 @@ class _Reader:
         self.subjects = []
 
     def cue_fresh(self, match: re.Match[str]) -> None:
+        """End a denial at "stable", "small", "left" and their like, right behind a denied finding."""
         if not self.since_cue or self.last_end < 0:
             return
         between = self.sentence[self.last_end : match.start()]
@@ -165,6 +188,7 @@ class _Reader:
             self.new_clause()
 
     def cue_verb(self, _match: re.Match[str]) -> None:
+        """End a denial that stands before the verb's own subject, and close what a later cue may turn."""
         if self.subjects and not self.described and not self.cue_in_subject:
             self.polarity, self.since_cue = 1, 0
         self.turnable = []
@@ -176,9 +200,11 @@ class _Reader:
         self.after_comma = True
 
     def cue_hypothetical(self, _match: re.Match[str]) -> None:
+        """Pass over what is looked for: "evaluation for effusion"."""
         self.polarity, self.since_cue = _UNSAID, 0
 
     def cue_within_limits(self, match: re.Match[str]) -> None:
+        """Read as "is normal", and as a denial of a finding right before it."""
         if self.labels and self.last_end == match.start() - 1:
             self.values[-1] = 0
         self.cue_verb(match)
