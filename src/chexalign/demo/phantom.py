@@ -32,7 +32,7 @@ def render(codes: Sequence[str], *, view: View, seed: int, size_px: int = 128) -
     Depends on the codes (their order and repeats aside), view, seed and size alone. The seed fixes the patient:
     both views and every list of codes with one seed share build, exposure and grain. In the frontal view the
     patient's right is on the left of the image; in the lateral view the patient faces left. Codes are OpenI
-    `MeSH/major` strings (`Opacity/lung/base/left/mild`); unknown headings draw nothing. About 10 ms at 128 px.
+    `MeSH/major` strings (`Opacity/lung/base/left/mild`); unknown headings draw nothing. `bench/phantom.py` times it.
 
     Raises: UserError for an unknown view or a size under 32 px.
     """

@@ -216,6 +216,7 @@ LUNG_PAINTERS: dict[str, Painter] = {
     "bronchiolitis": markings,
     "lung": veil,
     "heart": veil,
+    "aorta": veil,
     "diaphragm": veil,
     "deformity": distortion,
 }

@@ -125,9 +125,10 @@ def region(scene: Scene, f: Finding) -> Array:
     film = scene.film
     sides = f.sides or (RIGHT, LEFT)
     zones = [z for z in f.zones if z != "mediastinum"]
+    mask: Array = np.zeros_like(film.tissue)
     if not zones:
-        return np.maximum.reduce([scene.lung[s] for s in sides])
-    mask = np.zeros_like(film.tissue)
+        for side in sides:
+            mask = np.maximum(mask, scene.lung[side])
     for side in sides:
         for zone in zones:
             place = PLACES[zone]
