@@ -31,7 +31,8 @@ def textures(size_px: int) -> dict[str, Array]:
 
     def smooth(sigma: float) -> Array:
         field = gaussian_filter(rng.standard_normal((2 * size_px, 2 * size_px)), sigma * scale, mode="wrap")
-        return ((field - field.mean()) / field.std()).astype(np.float32)
+        unit: Array = ((field - field.mean()) / field.std()).astype(np.float32)
+        return unit
 
     grain = smooth(0.45)
     fine, mid, coarse = smooth(1.1), smooth(2.6), smooth(8.0)
