@@ -1,7 +1,7 @@
 # `make demo` sets up the environment and runs the built-in example; `make test` is what CI runs.
 #
 # PYTHON       the interpreter to build .venv with (3.11 to 3.13)
-# PIP_OPTIONS  e.g. --extra-index-url https://download.pytorch.org/whl/cpu for the small build of torch without CUDA
+# PIP_OPTIONS  further options of pip, e.g. an index that serves the small build of torch without CUDA
 # SEEDS        the further seeds of `make demo-seeds`
 
 PYTHON ?= python3

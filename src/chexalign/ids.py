@@ -15,8 +15,12 @@ def digest(*parts: object, length: int = 16) -> str:
 
     Example: `digest("a", 1) == digest("a", 1)` and `digest("a", 1) != digest("a1")`.
     """
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _plain(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def bytes_sha256(data: bytes) -> str:

@@ -7,23 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
-from typing import Protocol
 
 from chexalign.errors import UserError
 
 _POLL_SECONDS = 0.5
-
-
-class Job(Protocol):
-    """A piece of work that can be sent to another process."""
-
-    def run(self, position: int) -> None:
-        """Does the work; `position` is the line of its progress bar."""
-        ...
 
 
 def context() -> BaseContext:
@@ -46,28 +34,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def run_jobs(jobs: Sequence[Job], *, workers: int) -> None:
-    """Runs independent jobs, each in a process of its own when there is more than one.
-
-    Raises: the first job's error, after the others have ended.
-    """
-    if len(jobs) <= 1 or workers <= 1:
-        for job in jobs:
-            job.run(0)
-        return
-    with ProcessPoolExecutor(
-        max_workers=min(workers, len(jobs)), mp_context=context(), initializer=end_with_parent, max_tasks_per_child=1
-    ) as pool:
-        try:
-            futures = [pool.submit(job.run, i) for i, job in enumerate(jobs)]
-            for future in futures:
-                future.result()
-        except BrokenProcessPool as e:
-            raise killed("training") from e
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def killed(what: str) -> UserError:

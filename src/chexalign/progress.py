@@ -21,7 +21,7 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(total: int, label: str, *, unit: str = "row", done: int = 0, position: int = 0) -> Iterator[Bar]:
+def bar(total: int, label: str, *, unit: str = "row", done: int = 0) -> Iterator[Bar]:
     """A progress bar on stderr; on a pipe it prints a line at most every ten seconds."""
     from tqdm import tqdm
 
@@ -31,7 +31,6 @@ def bar(total: int, label: str, *, unit: str = "row", done: int = 0, position: i
         desc=f"{label:<28}",
         unit=unit,
         initial=done,
-        position=position,
         mininterval=interval,
         maxinterval=max(10.0, interval),
         dynamic_ncols=True,

@@ -173,7 +173,7 @@ def _arrow_field(name: str, hint: Any) -> pa.Field:
 def _arrow_type(hint: Any) -> pa.DataType:
     import pyarrow as pa
 
-    scalars = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    scalars = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary()}
     if hint in scalars:
         return scalars[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)

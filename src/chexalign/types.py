@@ -90,7 +90,9 @@ class Score:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        _need((self.value is None) == (self.status != "ok"), "Score", "value must be None exactly when status is not ok")
+        _need(
+            (self.value is None) == (self.status != "ok"), "Score", "value must be None exactly when status is not ok"
+        )
         _need(self.value is None or math.isfinite(self.value), "Score", "value must be finite")
 
 

@@ -88,7 +88,9 @@ class OpenIPhantom:
                 "Point it at the folder of NLMCXR_png, or leave it out to use phantoms.",
             )
         found = [self._real_image(image_id, view) for image_id, view in report.images]
-        chosen = [ref for view in self.views for ref in found if ref is not None and ref.view == view][: len(self.views)]
+        chosen = [ref for view in self.views for ref in found if ref is not None and ref.view == view][
+            : len(self.views)
+        ]
         if not chosen:
             raise DropStudyError("no_image_file_of_the_view")
         return chosen

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+    import torch
+    from transformers import (
+        LevitConfig,
+        LevitModel,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
 
 IMAGE_SIZE_PX = 128
 IMAGE_TOKENS = 16
 _TOKEN_GRID_PX = 32  # one image token stands for 32 x 32 pixels
 VOCABULARY = 2000
+_THRESHOLD, _NOISE, _PASS_ON = 0.5, 0.3, 2 / 9
 PAD, BOS, EOS, IMAGE, ASK = "<pad>", "<s>", "</s>", "<image>", "<ask>"
 # The user's turn is the images and the text; generation starts after <ask>.
 CHAT_TEMPLATE = (
@@ -77,12 +85,11 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForConditionalGeneration:
-    """A freshly initialized tiny policy whose weights follow from the seed."""
-    import torch
-    from transformers import LevitConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+def tower_config() -> LevitConfig:
+    """A LeViT of 0.57 million parameters that turns 128 x 128 pixels into 4 x 4 tokens."""
+    from transformers import LevitConfig
 
-    vision = LevitConfig(
+    return LevitConfig(
         image_size=IMAGE_SIZE_PX,
         hidden_sizes=[64, 128],
         num_attention_heads=[4, 8],
@@ -93,6 +100,48 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForCon
         down_ops=[["Subsample", 16, 4, 4, 2, 2], [""]],  # 8 x 8 tokens to 4 x 4, then no more
         hidden_size=128,  # what the Llava projector reads
     )
+
+
+def build_tower() -> LevitModel:
+    """A tower whose first layers start as edge and spot detectors, weights otherwise from torch's generator.
+
+    Spots and thin lines are what a few thousand steps from random filters do not find: with this start the mean AUC
+    over labels after the same training was higher.
+    """
+    import torch
+    from transformers import LevitModel
+
+    tower = LevitModel(tower_config())
+    stem = tower.patch_embeddings
+    first, *others = (getattr(stem, f"embedding_layer_{i}") for i in (1, 2, 3, 4))
+    with torch.no_grad():
+        first.convolution.weight.copy_(_detectors()[:, None].expand(-1, 3, -1, -1) / 3)
+        first.batch_norm.bias[1:] = -_THRESHOLD  # what stands out from the noise passes, in units of its deviation
+        for layer in others:  # pass each channel on, summed over the neighborhood
+            weight = layer.convolution.weight
+            weight *= _NOISE
+            for channel in range(weight.shape[1]):
+                weight[channel, channel] += _PASS_ON
+    return tower
+
+
+def _detectors() -> torch.Tensor:
+    """Eight 3 x 3 filters: mean, bright spot, dark spot, and five directions of edges."""
+    import torch
+
+    mean = torch.full((3, 3), 1 / 9)
+    spot = torch.full((3, 3), -1 / 8)
+    spot[1, 1] = 1.0
+    edge = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+    diagonal = torch.tensor([[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]) / 8
+    return torch.stack([mean, spot, -spot, edge, -edge, edge.T, -edge.T, diagonal])
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForConditionalGeneration:
+    """A freshly initialized tiny policy whose weights follow from the seed."""
+    import torch
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=192,
@@ -107,7 +156,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForCon
         eos_token_id=tokenizer.eos_token_id,
     )
     config = LlavaConfig(
-        vision_config=vision,
+        vision_config=tower_config(),
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=IMAGE_TOKENS,

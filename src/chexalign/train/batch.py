@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 # Batches are cut from pools of this many batches sorted by length: little padding, still random.
 _POOL_BATCHES = 16
+
+
+class Sized(Protocol):
+    """Anything that batches are made of."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Its length, by which batches are sorted."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,14 +33,16 @@ class FeatureTable:
 
 
 @torch.no_grad()
-def tower_features(model: Any, processor: Any, images: Iterable[tuple[str, Path]]) -> FeatureTable:
-    """The features of each (key, file), at the layer and with the tokens that the model's projector reads."""
+def tower_features(model: Any, processor: Any, images: Iterable[str]) -> FeatureTable:
+    """The features of each image file, keyed by its path, as the model's projector reads them."""
     items, rows = sorted(set(images)), {}
     for start in range(0, len(items), _BATCH):
         block = items[start : start + _BATCH]
-        pixels = processor.image_processor([open_image(path) for _, path in block], return_tensors="pt")["pixel_values"]
+        pixels = processor.image_processor([open_image(Path(path)) for path in block], return_tensors="pt")[
+            "pixel_values"
+        ]
         features = selected_hidden_state(model, pixels)
-        rows.update({key: f.clone() for (key, _), f in zip(block, features, strict=True)})
+        rows.update({path: f.clone() for path, f in zip(block, features, strict=True)})
     return FeatureTable(rows)
 
 
@@ -50,4 +52,3 @@ def selected_hidden_state(model: Any, pixel_values: torch.Tensor) -> torch.Tenso
     out = model.model.vision_tower(pixel_values, output_hidden_states=True, return_dict=True)
     hidden: torch.Tensor = out.hidden_states[layer]
     return hidden[:, 1:] if strategy == "default" else hidden
-

@@ -49,7 +49,6 @@ def fit(
     *,
     folder: Path,
     label: str,
-    position: int = 0,
 ) -> FitLog:
     """The log of training over `batches` in order; the trainable parameters of `module` are changed in place.
 
@@ -63,7 +62,7 @@ def fit(
     )
     rows, seconds = _restore(folder, module, optimizer)
     saved = started = time.perf_counter()
-    with bar(len(batches), label, unit="step", done=len(rows), position=position) as progress:
+    with bar(len(batches), label, unit="step", done=len(rows)) as progress:
         for step in range(len(rows), len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = optimization.learning_rate * schedule(step, len(batches), optimization.warmup_ratio)

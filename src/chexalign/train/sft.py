@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from chexalign import artifact, atomic
 from chexalign.ids import keyed_seed
-from chexalign.train.batch import Example, collate, epoch_batches
-from chexalign.train.features import FeatureTable
+from chexalign.policy.asks import ask_of
+from chexalign.policy.hf import HFPolicy
+from chexalign.run_folder import SFT, RunFolder
+from chexalign.stage import StageKey
+from chexalign.train.batch import Example, Sized, collate, epoch_batches
+from chexalign.train.examples import Target, drop_long, encode
+from chexalign.train.features import FeatureTable, tower_features
+from chexalign.train.freeze import Part, freeze
 from chexalign.train.logps import token_logps
-from chexalign.train.loop import StepLoss
+from chexalign.train.loop import Optimization, StepLoss, fit, forget
+from chexalign.types import Study
 
 
 def sft_step(model: Any, examples: Sequence[Example], features: FeatureTable, *, pad_id: int) -> StepLoss:
@@ -24,7 +34,7 @@ def sft_step(model: Any, examples: Sequence[Example], features: FeatureTable, *,
     return step
 
 
-def plan(examples: Sequence[Example], *, epochs: int, batch_size: int, seed: int) -> list[list[int]]:
+def plan(examples: Sequence[Sized], *, epochs: int, batch_size: int, seed: int) -> list[list[int]]:
     """The batches of all epochs, each epoch in its own order."""
     lengths = [e.n_tokens for e in examples]
     return [
@@ -44,3 +54,58 @@ def mean_nll(
         batch = collate(examples[start : start + batch_size], pad_id=pad_id)
         parts.append(token_logps(model, batch, features)[0])
     return -float(torch.cat(parts).double().mean())
+
+
+@dataclass(frozen=True, slots=True)
+class SFTJob:
+    """Fine-tunes a base policy on the references of the sft split; `spec` is the recipe's SFTSpec."""
+
+    run_folder: RunFolder
+    base: Path
+    spec: Any
+    frozen: tuple[Part, ...]
+    template: Any
+    max_images: int
+    max_tokens: int
+    key: StageKey
+
+    def run(self) -> None:
+        """Does nothing when the checkpoint is there already."""
+        folder = self.run_folder.policy(SFT)
+        if artifact.finished(folder, self.key):
+            return
+        atomic.make_folder(folder)
+        policy = HFPolicy(self.base)
+        studies = self.run_folder.studies.rows()
+        examples, dropped = drop_long(encode(policy, self._targets(studies, "sft")), max_tokens=self.max_tokens)
+        held_out, _ = drop_long(encode(policy, self._targets(studies, "validation")), max_tokens=self.max_tokens)
+        freeze(policy.model, self.frozen)
+        features = tower_features(policy.model, policy.processor, {k for e in examples + held_out for k in e.images})
+        pad = policy.tokenizer.pad_token_id
+        batches = plan(examples, epochs=self.spec.epochs, batch_size=self.spec.global_batch, seed=self.key.seed)
+        step = sft_step(policy.model, examples, features, pad_id=pad)
+        optimization = Optimization(self.spec.learning_rate, weight_decay=self.spec.weight_decay)
+        log = fit(policy.model, batches, step, optimization, folder=folder, label="train sft")
+        validation = {"validation_nll": mean_nll(policy.model, held_out, features, pad_id=pad)} if held_out else {}
+        policy.model.save_pretrained(folder)
+        policy.processor.save_pretrained(folder)
+        forget(folder)
+        artifact.finish(
+            folder,
+            self.key,
+            rows=len(examples),
+            seconds=log.seconds,
+            log=log.rows,
+            dropped=dropped,
+            extra=validation,
+        )
+
+    def _targets(self, studies: Sequence[Study], split: str) -> list[Target]:
+        return [
+            Target(
+                ask_of(s, self.template.fill(s).text, root=self.run_folder.root, max_images=self.max_images),
+                s.reference,
+            )
+            for s in studies
+            if s.split == split
+        ]

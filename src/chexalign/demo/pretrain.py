@@ -1,0 +1,102 @@
+"""Pretraining of the tiny policy's decoder: first on report text, then on naming the codes of an image.
+
+Without the second step SFT alone learns to ignore the image. Reports are mixed into it, so that writing is not
+forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from safetensors.torch import load_file
+
+from chexalign import artifact, atomic
+from chexalign.data.templates import get_template
+from chexalign.demo.codes import caption
+from chexalign.demo.tiny import build_model, build_processor, save_policy, train_tokenizer
+from chexalign.demo.tower import WEIGHTS, sft_studies
+from chexalign.ids import keyed_seed
+from chexalign.policy.asks import ask_of
+from chexalign.policy.base import Ask
+from chexalign.policy.hf import HFPolicy
+from chexalign.run_folder import RunFolder
+from chexalign.stage import StageKey
+from chexalign.train.examples import Target, drop_long, encode
+from chexalign.train.features import FeatureTable, tower_features
+from chexalign.train.freeze import freeze
+from chexalign.train.loop import Optimization, fit, forget
+from chexalign.train.sft import plan, sft_step
+
+_BATCH = 16
+_MAX_TOKENS = 160
+_LANGUAGE = Optimization(learning_rate=2e-3, weight_decay=0.01)
+_CAPTION = Optimization(learning_rate=2e-3, weight_decay=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageJob:
+    """Makes the tokenizer and the model, and trains the decoder on the sft split's report text alone."""
+
+    run_folder: RunFolder
+    epochs: int
+    key: StageKey
+
+    def run(self) -> None:
+        """Does nothing when the checkpoint is there already."""
+        folder = self.run_folder.pretrained("language")
+        if artifact.finished(folder, self.key):
+            return
+        atomic.make_folder(folder)
+        studies = sft_studies(self.run_folder)
+        texts = [text for s in studies for text in (s.indication, s.reference, caption(s.codes)) if text]
+        tokenizer = train_tokenizer(texts)
+        model, processor = build_model(tokenizer, seed=keyed_seed(self.key.seed, "model")), build_processor(tokenizer)
+        save_policy(model, processor, folder)
+        policy = HFPolicy(folder)
+        template = get_template("findings@1")
+        targets = [Target(Ask(template.fill(s).text, ()), s.reference) for s in studies]
+        examples, dropped = drop_long(encode(policy, targets), max_tokens=_MAX_TOKENS)
+        freeze(policy.model, ("vision", "projector"))
+        step = sft_step(policy.model, examples, FeatureTable({}), pad_id=tokenizer.pad_token_id)
+        batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
+        log = fit(policy.model, batches, step, _LANGUAGE, folder=folder, label="train language model")
+        save_policy(policy.model, policy.processor, folder)
+        forget(folder)
+        artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionJob:
+    """Joins tower and decoder: the decoder learns to name the codes of an image, with some reports mixed in."""
+
+    run_folder: RunFolder
+    epochs: int
+    report_share: float
+    key: StageKey
+
+    def run(self) -> None:
+        """Does nothing when the checkpoint is there already."""
+        folder = self.run_folder.pretrained("caption")
+        if artifact.finished(folder, self.key):
+            return
+        atomic.make_folder(folder)
+        policy = HFPolicy(self.run_folder.pretrained("language"))
+        policy.model.model.vision_tower.load_state_dict(load_file(self.run_folder.pretrained("tower") / WEIGHTS))
+        examples, dropped = drop_long(encode(policy, self._targets()), max_tokens=_MAX_TOKENS)
+        freeze(policy.model, ("vision",))
+        features = tower_features(policy.model, policy.processor, {key for e in examples for key in e.images})
+        step = sft_step(policy.model, examples, features, pad_id=policy.tokenizer.pad_token_id)
+        batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
+        log = fit(policy.model, batches, step, _CAPTION, folder=folder, label="train on captions")
+        save_policy(policy.model, policy.processor, folder)
+        forget(folder)
+        artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
+
+    def _targets(self) -> list[Target]:
+        studies, root = sft_studies(self.run_folder), self.run_folder.root
+        codes, findings = get_template("codes@1"), get_template("findings@1")
+        targets = [Target(ask_of(s, codes.fill(s).text, root=root, max_images=1), caption(s.codes)) for s in studies]
+        reports = studies[: round(self.report_share * len(studies))]
+        return targets + [
+            Target(ask_of(s, findings.fill(s).text, root=root, max_images=1), s.reference) for s in reports
+        ]

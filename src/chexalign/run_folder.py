@@ -1,0 +1,87 @@
+"""Where everything of a run lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chexalign.store import Table
+from chexalign.types import Candidate, ImageRef, Pair, Prediction, Prompt, Score, Study
+
+SFT = "sft"
+SHUFFLED = "sft_shuffled"  # the control: the SFT policy, given the image of another study
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run; asking for a path makes nothing."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def images(self) -> Path:
+        """Images that the dataset made."""
+        return self.root / "images"
+
+    @property
+    def studies(self) -> Table[Study]:
+        """Studies of all splits."""
+        return Table(self.root / "studies", Study)
+
+    @property
+    def prompts(self) -> Table[Prompt]:
+        """Prompts of the split that candidates are drawn for."""
+        return Table(self.root / "prompts", Prompt)
+
+    @property
+    def candidates(self) -> Table[Candidate]:
+        """Candidates of the SFT policy."""
+        return Table(self.root / "candidates", Candidate)
+
+    def scores(self, judge: str) -> Table[Score]:
+        """Scores that a judge gave the candidates."""
+        return Table(self.root / "scores" / judge, Score)
+
+    def pairs(self, arm: str) -> Table[Pair]:
+        """Preference pairs of an arm."""
+        return Table(self.root / "pairs" / arm, Pair)
+
+    def pretrained(self, part: str) -> Path:
+        """A part of the tiny policy before SFT."""
+        return self.root / "pretrain" / part
+
+    def policy(self, name: str) -> Path:
+        """A checkpoint: `sft`, or an arm."""
+        return self.root / "policy" / name
+
+    @property
+    def ref_logps(self) -> Path:
+        """Log-probs of all candidates that pairs use, under the reference policy."""
+        return self.root / "ref_logps"
+
+    def predictions(self, policy: str) -> Table[Prediction]:
+        """What a policy writes for the studies of the evaluated split."""
+        return Table(self.root / "predictions" / policy, Prediction)
+
+    def metric(self, judge: str, policy: str) -> Table[Score]:
+        """Scores that a judge gave a policy's predictions; `candidate_id` holds the study's id."""
+        return Table(self.root / "metrics" / judge / policy, Score)
+
+    @property
+    def estimates(self) -> Path:
+        """Every number with its interval."""
+        return self.root / "estimates.json"
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained file."""
+        return self.root / "report.html"
+
+    def image_path(self, image: ImageRef) -> Path:
+        """Where the file of an image is; paths in tables are relative to the run folder unless absolute."""
+        return self.root / image.path
