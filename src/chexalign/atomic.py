@@ -16,7 +16,7 @@ from chexalign.errors import UserError
 OWNER_ONLY_DIR = 0o700
 OWNER_ONLY_FILE = 0o600
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 @contextmanager
@@ -41,9 +41,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, made with its parents if missing, readable by its owner only."""
+    """The folder, made with its parents if missing; what is made is readable by its owner only."""
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_DIR)
+        for folder in (*reversed(path.parents), path):  # `parents=True` would leave the parents open to others
+            folder.mkdir(exist_ok=True, mode=OWNER_ONLY_DIR)
     return path
 
 
