@@ -11,6 +11,10 @@ from chexalign import atomic
 from chexalign.errors import UserError
 
 
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
 def failing(code):
     def write(temporary: Path) -> None:
         temporary.write_bytes(b"half")
@@ -48,7 +52,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, code):
     with pytest.raises(UserError, match="full") as caught:
         atomic.write_file(tmp_path / "a", failing(code))
     assert str(tmp_path / "a") in caught.value.what
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
 
 
 def test_old_content_survives_a_failed_write(tmp_path):
@@ -56,7 +60,7 @@ def test_old_content_survives_a_failed_write(tmp_path):
     with pytest.raises(UserError):
         atomic.write_file(tmp_path / "a", failing(errno.ENOSPC))
     assert (tmp_path / "a").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["replace", "chmod"])
@@ -67,7 +71,7 @@ def test_a_disk_that_fills_at_the_last_step_leaves_nothing(tmp_path, monkeypatch
     monkeypatch.setattr(Path, name, full)
     with pytest.raises(UserError, match="full"):
         atomic.write_bytes(tmp_path / "a", b"1")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_flush_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -77,7 +81,7 @@ def test_a_flush_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="full"):
         atomic.write_bytes(tmp_path / "a", b"1")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_file_in_the_way_is_told(tmp_path):
@@ -93,7 +97,7 @@ def test_a_folder_in_the_way_of_a_file_is_told(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         atomic.write_bytes(tmp_path / "a", b"1")
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_a_writer_that_fails_leaves_nothing_and_says_why(tmp_path):
@@ -102,24 +106,24 @@ def test_a_writer_that_fails_leaves_nothing_and_says_why(tmp_path):
 
     with pytest.raises(KeyError, match="column"):
         atomic.write_file(tmp_path / "a", write)
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_other_errors_of_the_system_are_not_hidden(tmp_path):
     with pytest.raises(OSError, match="Input/output"):
         atomic.write_file(tmp_path / "a", failing(errno.EIO))
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("inf")]])
 def test_json_has_no_nan(tmp_path, value):
     with pytest.raises(ValueError, match="JSON"):
         atomic.write_json(tmp_path / "a.json", value)
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
     for name in (".part-00000.parquet.x1.tmp", ".lock", "part-00000.parquet", "a.tmp"):
         (tmp_path / name).write_bytes(b"")
     atomic.remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".lock", "a.tmp", "part-00000.parquet"]
+    assert names(tmp_path) == [".lock", "a.tmp", "part-00000.parquet"]
