@@ -73,7 +73,10 @@ class TinySpec(Block):
     vision_epochs: int = Field(default=8, ge=1, description="epochs of the vision tower on finding labels")
     language_epochs: int = Field(default=4, ge=1, description="epochs of the language model on the SFT split's text")
     caption_epochs: int = Field(default=4, ge=1, description="epochs of the projector on short captions")
-    variants: int = Field(default=1, ge=0, description="extra phantom images per study, for the vision tower alone")
+    report_share: float = Field(
+        default=0.25, ge=0, le=1, description="reports mixed into the captions, as a share of the SFT split"
+    )
+    variants: int = Field(default=3, ge=0, description="extra phantom images per study, for the vision tower alone")
 
 
 class PolicySpec(Block):
@@ -84,6 +87,10 @@ class PolicySpec(Block):
         default=["vision"], description="parts that no training changes"
     )
     max_images: int = Field(default=1, ge=1, description="images of a study given to the policy")
+    max_tokens: int = Field(
+        default=200, ge=8, description="longest training sequence, images included; longer ones are left out"
+    )
+    template: str = Field(default="findings@1", description="prompt template, name@version")
     tiny: TinySpec | None = Field(
         default=None, validate_default=True, description="how the tiny policy is made, when model is tiny"
     )
@@ -103,9 +110,7 @@ class SFTSpec(Block):
     epochs: int = Field(ge=1, description="passes over the SFT split", examples=[3])
     learning_rate: float = Field(gt=0, description="peak learning rate", examples=[1e-3])
     global_batch: int = Field(ge=1, description="studies per update", examples=[32])
-    caption_share: float = Field(
-        default=0.5, ge=0, le=1, description="share of caption examples mixed into the first epoch"
-    )
+    weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
 
 
 class SampleSpec(Block):
@@ -264,8 +269,11 @@ class Recipe(Block):
     sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
     arms: dict[str, Arm] = Field(min_length=1, description="preference runs over the same candidates")
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
+    threads: int = Field(
+        default=2, ge=1, description="threads of a training process; sums can differ in the last bit with it"
+    )
     workers: int = Field(
-        2, ge=1, description="processes of the stages that can use several; results do not depend on it"
+        default=2, ge=1, description="processes of the stages that can use several; results do not depend on it"
     )
 
     @model_validator(mode="before")

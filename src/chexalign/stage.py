@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -58,9 +58,19 @@ class PartWorker(Protocol[R]):
 
 
 def run_parts(
-    table: Table[R], worker: PartWorker[R], *, key: StageKey, n_parts: int, workers: int = 1, label: str | None = None
+    table: Table[R],
+    worker: PartWorker[R],
+    *,
+    key: StageKey,
+    n_parts: int,
+    workers: int = 1,
+    label: str | None = None,
+    dropped_before: Mapping[str, int] | None = None,
 ) -> Manifest:
-    """The manifest of the finished table, after doing whichever parts were missing or damaged."""
+    """The manifest of the finished table, after doing whichever parts were missing or damaged.
+
+    `dropped_before` counts rows that never reached a part, by reason; they are added to the manifest's account.
+    """
     infos = {i: table.part_info(i, fingerprint=key.fingerprint) for i in range(n_parts)}
     missing = [i for i, info in infos.items() if info is None]
     manifest = Manifest.load(table.folder)
@@ -81,7 +91,7 @@ def run_parts(
         config=key.config,
         seed=key.seed,
         rows=sum(i.rows for i in done),
-        dropped=merge_dropped(done),
+        dropped=merge_dropped([i.dropped for i in done] + [dict(dropped_before or {})]),
         content=ids.digest([i.content for i in done]),
         seconds=sum(i.seconds for i in done),
         parts=n_parts,

@@ -6,7 +6,7 @@ import dataclasses
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -147,11 +147,11 @@ class Table(Generic[R]):
         return self.record(**{name: _revive(row[name], hint) for name, hint in self._hints.items()})
 
 
-def merge_dropped(infos: Sequence[PartInfo]) -> dict[str, int]:
-    """Drop counts of all parts together, by reason."""
+def merge_dropped(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Drop counts of several parts together, by reason."""
     total: Counter[str] = Counter()
-    for info in infos:
-        total.update(info.dropped)
+    for count in counts:
+        total.update(count)
     return dict(sorted(total.items()))
 
 

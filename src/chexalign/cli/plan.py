@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chexalign.cli.options import add_json, add_recipe, print_rows
 from chexalign.errors import UserError
@@ -77,6 +77,8 @@ def check_names(recipe: Recipe) -> None:
     Raises: UserError for a name that is unknown or cannot be loaded, options that a judge does not take, a parameter
     that a plugin's loss needs, or a policy folder that is not there.
     """
+    from chexalign.judges.stage import make_judge
+
     registry("datasets").get(recipe.data.source)
     for arm in recipe.resolved_arms().values():
         make_judge(arm.judge)
@@ -100,36 +102,14 @@ def check_names(recipe: Recipe) -> None:
         )
 
 
-def make_judge(spec: JudgeSpec) -> Any:
-    """The judge of a recipe, its wrapped judge made first; no weights are loaded.
-
-    Raises: UserError when the name is unknown, or the judge does not take the options.
-    """
-    inner = {} if spec.of is None else {"of": make_judge(spec.of)}
-    found = registry("judges").get(spec.name)
-    try:
-        return found(**inner, **spec.options)
-    except TypeError as error:
-        raise UserError(
-            f"judge {spec.name} with {', '.join([*inner, *spec.options]) or 'no options'}",
-            str(error),
-            "`chexalign list judges` shows what each judge needs",
-        ) from error
-
-
 def check_data(recipe: Recipe) -> str:
     """One line on the studies that are there and those that are left out, with reasons.
 
     Raises: UserError when the collection cannot be read or has fewer studies than `data.split` asks for.
     """
-    data = recipe.data
-    dataset = registry("datasets").get(data.source)(
-        split=dict(data.split),
-        views=tuple(data.views),
-        image_size_px=data.image_size_px,
-        images=data.images,
-        archive=data.archive,
-    )
+    from chexalign.workflow import make_dataset
+
+    dataset = make_dataset(recipe)
     items, dropped = dataset.items()
     reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
     return f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
@@ -153,10 +133,8 @@ def stages(recipe: Recipe) -> Iterator[Stage]:
     if recipe.policy.tiny is not None:
         yield from _tiny_stages(recipe, sft)
     if recipe.sft is not None:
-        examples = round(sft * (recipe.sft.epochs + recipe.sft.caption_share))
-        yield Stage(
-            "sft", examples, "examples", f"{sft} studies x {recipe.sft.epochs}, and captions", cost("sft", examples)
-        )
+        examples = sft * recipe.sft.epochs
+        yield Stage("sft", examples, "examples", f"{sft} studies x {recipe.sft.epochs}", cost("sft", examples))
     yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
     yield Stage("candidates", n * prompts, "candidates", f"{n} x {prompts} prompts", cost("sample", n * prompts))
     yield from _arm_stages(recipe, n * prompts, prompts)

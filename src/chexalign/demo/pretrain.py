@@ -39,6 +39,7 @@ class LanguageJob:
 
     run_folder: RunFolder
     epochs: int
+    threads: int
     key: StageKey
 
     def run(self) -> None:
@@ -56,10 +57,10 @@ class LanguageJob:
         template = get_template("findings@1")
         targets = [Target(Ask(template.fill(s).text, ()), s.reference) for s in studies]
         examples, dropped = drop_long(encode(policy, targets), max_tokens=_MAX_TOKENS)
-        freeze(policy.model, ("vision", "projector"))
+        freeze(policy.model, {"vision", "projector"})
         step = sft_step(policy.model, examples, FeatureTable({}), pad_id=tokenizer.pad_token_id)
         batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(policy.model, batches, step, _LANGUAGE, folder=folder, label="train language model")
+        log = fit(policy.model, batches, step, _LANGUAGE, folder=folder, label="train decoder", threads=self.threads)
         save_policy(policy.model, policy.processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
@@ -72,6 +73,7 @@ class CaptionJob:
     run_folder: RunFolder
     epochs: int
     report_share: float
+    threads: int
     key: StageKey
 
     def run(self) -> None:
@@ -83,11 +85,11 @@ class CaptionJob:
         policy = HFPolicy(self.run_folder.pretrained("language"))
         policy.model.model.vision_tower.load_state_dict(load_file(self.run_folder.pretrained("tower") / WEIGHTS))
         examples, dropped = drop_long(encode(policy, self._targets()), max_tokens=_MAX_TOKENS)
-        freeze(policy.model, ("vision",))
+        freeze(policy.model, {"vision"})
         features = tower_features(policy.model, policy.processor, {key for e in examples for key in e.images})
         step = sft_step(policy.model, examples, features, pad_id=policy.tokenizer.pad_token_id)
         batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(policy.model, batches, step, _CAPTION, folder=folder, label="train on captions")
+        log = fit(policy.model, batches, step, _CAPTION, folder=folder, label="train on captions", threads=self.threads)
         save_policy(policy.model, policy.processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,10 @@ def tower_config() -> LevitConfig:
     """A LeViT of 0.57 million parameters that turns 128 x 128 pixels into 4 x 4 tokens."""
     from transformers import LevitConfig
 
+    more: dict[str, Any] = {
+        "down_ops": [["Subsample", 16, 4, 4, 2, 2], [""]],  # 8 x 8 tokens to 4 x 4, then no more
+        "hidden_size": 128,  # what the Llava projector reads
+    }
     return LevitConfig(
         image_size=IMAGE_SIZE_PX,
         hidden_sizes=[64, 128],
@@ -97,8 +101,7 @@ def tower_config() -> LevitConfig:
         depths=[2, 2],
         mlp_ratio=[2, 2],
         attention_ratio=[2, 2],
-        down_ops=[["Subsample", 16, 4, 4, 2, 2], [""]],  # 8 x 8 tokens to 4 x 4, then no more
-        hidden_size=128,  # what the Llava projector reads
+        **more,
     )
 
 
@@ -158,7 +161,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForCon
     config = LlavaConfig(
         vision_config=tower_config(),
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_token_index=tokenizer.get_vocab()[IMAGE],
         image_seq_length=IMAGE_TOKENS,
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class PolicyResults:
 
 
 def measure(
-    name: str, truth: Truth, predictions: Sequence[Prediction], scores: dict[str, Sequence[float | None]]
+    name: str, truth: Truth, predictions: Sequence[Prediction], scores: Mapping[str, Sequence[float | None]]
 ) -> PolicyResults:
     """The values of one policy; `scores` holds one number per study for each judge.
 

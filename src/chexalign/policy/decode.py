@@ -92,7 +92,7 @@ def _inverse_cdf(logits: torch.Tensor, uniform: torch.Tensor, top_p: float) -> t
     """The token at which the cumulative probability passes the row's uniform number."""
     probs, order = logits.softmax(-1).double(), None
     if top_p < 1.0:
-        probs, order = probs.sort(-1, descending=True, stable=True)
+        probs, order = probs.sort(dim=-1, descending=True, stable=True)
         probs = probs.where(probs.cumsum(-1) - probs < top_p, 0.0)
     cdf = probs.cumsum(-1)
     index = torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_max(probs.shape[-1] - 1)

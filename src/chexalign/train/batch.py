@@ -60,7 +60,7 @@ def collate(examples: Sequence[Example], *, pad_id: int) -> Batch:
 
 
 def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Indices of one epoch in random batches of similar length, the last one possibly smaller; follows from the seed."""
+    """Indices of one epoch in random batches of similar length, the last one possibly smaller."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(lengths))
     pool = batch_size * _POOL_BATCHES

@@ -28,8 +28,8 @@ class FeatureTable:
             return {}
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-        projected = model.model.multi_modal_projector(torch.stack([self._rows[key] for key in keys]))
-        return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}}
+        projected: Any = list(model.model.multi_modal_projector(torch.stack([self._rows[key] for key in keys])))
+        return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=projected)}}
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def fit(
     *,
     folder: Path,
     label: str,
+    threads: int = 1,
 ) -> FitLog:
     """The log of training over `batches` in order; the trainable parameters of `module` are changed in place.
 
@@ -62,14 +64,14 @@ def fit(
     )
     rows, seconds = _restore(folder, module, optimizer)
     saved = started = time.perf_counter()
-    with bar(len(batches), label, unit="step", done=len(rows)) as progress:
+    with using_threads(threads), bar(len(batches), label, unit="step", done=len(rows)) as progress:
         for step in range(len(rows), len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = optimization.learning_rate * schedule(step, len(batches), optimization.warmup_ratio)
             loss, numbers = step_loss(batches[step], step)
             _check_finite(loss, step, label)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(parameters, optimization.max_grad_norm)
             optimizer.step()
             rows.append({"step": step, "loss": loss.item(), "grad_norm": norm.item(), **numbers})
@@ -80,6 +82,17 @@ def fit(
                 _save(folder, module, optimizer, rows, seconds + saved - started)
     seconds += time.perf_counter() - started
     return FitLog(rows, seconds)
+
+
+@contextmanager
+def using_threads(threads: int) -> Iterator[None]:
+    """Sets the number of threads that torch computes with, and sets it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def schedule(step: int, steps: int, warmup_ratio: float) -> float:

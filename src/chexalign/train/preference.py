@@ -53,6 +53,7 @@ class PreferenceJob:
     train: Any
     frozen: tuple[Part, ...]
     max_images: int
+    threads: int
     key: StageKey
 
     def run(self) -> None:
@@ -78,7 +79,9 @@ class PreferenceJob:
             self.train.learning_rate, warmup_ratio=self.train.warmup_ratio, max_grad_norm=self.train.max_grad_norm
         )
         step = preference_step(policy.model, pairs, features, loss, pad_id=policy.tokenizer.pad_token_id)
-        log = fit(policy.model, batches, step, optimization, folder=folder, label=f"train {self.arm}")
+        log = fit(
+            policy.model, batches, step, optimization, folder=folder, label=f"train {self.arm}", threads=self.threads
+        )
         policy.model.save_pretrained(folder)
         policy.processor.save_pretrained(folder)
         forget(folder)

@@ -67,6 +67,7 @@ class SFTJob:
     template: Any
     max_images: int
     max_tokens: int
+    threads: int
     key: StageKey
 
     def run(self) -> None:
@@ -85,7 +86,7 @@ class SFTJob:
         batches = plan(examples, epochs=self.spec.epochs, batch_size=self.spec.global_batch, seed=self.key.seed)
         step = sft_step(policy.model, examples, features, pad_id=pad)
         optimization = Optimization(self.spec.learning_rate, weight_decay=self.spec.weight_decay)
-        log = fit(policy.model, batches, step, optimization, folder=folder, label="train sft")
+        log = fit(policy.model, batches, step, optimization, folder=folder, label="train sft", threads=self.threads)
         validation = {"validation_nll": mean_nll(policy.model, held_out, features, pad_id=pad)} if held_out else {}
         policy.model.save_pretrained(folder)
         policy.processor.save_pretrained(folder)

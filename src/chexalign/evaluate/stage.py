@@ -1,0 +1,77 @@
+"""The stage that writes estimates.json: every metric of every policy, with its interval."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from chexalign import atomic
+from chexalign.errors import UserError
+from chexalign.evaluate.reports import PolicyResults, Truth, estimate, measure
+from chexalign.ids import keyed_seed
+from chexalign.run_folder import SFT, RunFolder
+from chexalign.stage import StageKey
+from chexalign.stats import Bootstrap
+from chexalign.types import Estimate
+
+
+def evaluated(run: RunFolder, split: str, policies: Sequence[str], judges: Sequence[str]) -> list[PolicyResults]:
+    """The per-study values of each policy, studies in the order of their table.
+
+    Raises: UserError when predictions and studies do not match.
+    """
+    truth = truth_of(run, split)
+    order = {s.id: i for i, s in enumerate(truth.studies)}
+    results = []
+    for policy in policies:
+        predictions = sorted(run.predictions(policy).iter_rows(), key=lambda p: order.get(p.study_id, -1))
+        if [p.study_id for p in predictions] != list(order):
+            raise UserError(
+                f"The predictions of {policy} are not those of the split {split}.",
+                "Every study of the split needs exactly one prediction.",
+                f"Delete {run.predictions(policy).folder} and run again.",
+            )
+        scores = {}
+        for judge in judges:
+            value_of = {s.candidate_id: s.value for s in run.metric(judge, policy).iter_rows()}
+            scores[judge] = [value_of[i] for i in order]
+        results.append(measure(policy, truth, predictions, scores))
+    return results
+
+
+def truth_of(run: RunFolder, split: str) -> Truth:
+    """What the studies of a split are compared with."""
+    return Truth.of([s for s in run.studies.iter_rows() if s.split == split])
+
+
+def write_estimates(
+    run: RunFolder, key: StageKey, *, spec: Any, policies: Sequence[str], judges: Sequence[str]
+) -> list[Estimate]:
+    """The estimates of a run, computed unless estimates.json holds those of this key; `spec` is the EvaluateSpec."""
+    if run.estimates.is_file():
+        there = atomic.read_json(run.estimates)
+        if there["fingerprint"] == key.fingerprint:
+            return [Estimate(**row) for row in there["estimates"]]
+    truth = truth_of(run, spec.split)
+    results = evaluated(run, spec.split, policies, judges)
+    patients = [s.patient_id for s in truth.studies]
+    bootstrap = Bootstrap(patients, seed=keyed_seed(key.seed, "bootstrap"), resamples=spec.bootstrap, level=spec.level)
+    estimates = estimate(truth, results, bootstrap, split=spec.split, baseline=SFT)
+    rows = [dataclasses.asdict(e) for e in estimates]
+    atomic.write_json(run.estimates, {"fingerprint": key.fingerprint, "estimates": rows})
+    return estimates
+
+
+def read_estimates(run: RunFolder) -> list[Estimate]:
+    """The estimates of a finished run.
+
+    Raises: UserError when there are none yet.
+    """
+    if not run.estimates.is_file():
+        raise UserError(
+            f"The run {run.root} has no estimates yet.",
+            "estimates.json is written by the stage `evaluate`.",
+            "Run `chexalign evaluate` with the same recipe.",
+        )
+    return [Estimate(**row) for row in atomic.read_json(run.estimates)["estimates"]]

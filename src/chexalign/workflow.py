@@ -1,0 +1,321 @@
+"""A recipe carried out: which stages there are, what each reads, and in which order they run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from chexalign import atomic, ids
+from chexalign.data.base import Dataset
+from chexalign.data.prepare import StudiesWorker
+from chexalign.data.templates import get_template
+from chexalign.errors import UserError
+from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
+from chexalign.policy.base import Decoding
+from chexalign.recipe import Arm, JudgeSpec, Recipe, folder_name
+from chexalign.registry import registry
+from chexalign.run_folder import SFT, SHUFFLED, RunFolder
+from chexalign.stage import StageKey, run_parts
+from chexalign.store import Manifest
+from chexalign.types import Estimate
+
+_STUDIES_PER_PART = 100
+_SCORES_PER_PART = 400
+_REF_LOGPS_PER_PART = 400
+
+
+def make_dataset(recipe: Recipe) -> Dataset:
+    """The dataset that the recipe names; nothing is read yet."""
+    data = recipe.data
+    dataset: Dataset = registry("datasets").get(data.source)(
+        split=dict(data.split),
+        views=tuple(data.views),
+        image_size_px=data.image_size_px,
+        images=data.images,
+        archive=data.archive,
+    )
+    return dataset
+
+
+def open_run(recipe: Recipe, runs: Path) -> RunFolder:
+    """The run's folder, with the resolved recipe in it.
+
+    Raises: UserError when the folder belongs to another recipe, or cannot be written.
+    """
+    run = RunFolder(runs / recipe.run)
+    if run.recipe.is_file() and ids.digest(run.recipe.read_text()) != ids.digest(recipe.to_yaml()):
+        import yaml
+
+        there = Recipe.model_validate(yaml.safe_load(run.recipe.read_text()))
+        if there.digest() != recipe.digest():
+            raise another_recipe(run, recipe, there)
+    elif not run.recipe.is_file():
+        atomic.make_folder(run.root)
+        atomic.write_text(run.recipe, recipe.to_yaml())
+    return run
+
+
+def another_recipe(run: RunFolder, recipe: Recipe, there: Recipe) -> UserError:
+    """The error for a run folder that was made by another recipe; it names the blocks that differ."""
+    mine, theirs = recipe.to_dict(), there.to_dict()
+    blocks = sorted(key for key in {*mine, *theirs} - {"workers"} if mine.get(key) != theirs.get(key))
+    return UserError(
+        f"The run folder {run.root} holds a run of another recipe (different: {', '.join(blocks)}).",
+        "Its tables would be mixed with those of this recipe.",
+        f"Give this run a name with --set run=NAME, or delete {run.root}.",
+    )
+
+
+P = ParamSpec("P")
+
+
+def _once(method: Callable[Concatenate[Workflow, P], Manifest]) -> Callable[Concatenate[Workflow, P], Manifest]:
+    """Stages lean on each other; each is checked once in the life of a Workflow."""
+
+    @functools.wraps(method)
+    def wrapper(self: Workflow, /, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        call = repr((method.__name__, args, kwargs))
+        if call not in self._manifests:
+            self._manifests[call] = method(self, *args, **kwargs)
+        return self._manifests[call]
+
+    return wrapper
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """The stages of one run; each method does what is missing of one stage and returns its manifest."""
+
+    recipe: Recipe
+    run: RunFolder
+    _manifests: dict[str, Manifest] = field(default_factory=dict)
+
+    def key(self, stage: str, inputs: dict[str, Manifest], *configs: Any) -> StageKey:
+        """The key of a stage that reads these inputs and these blocks of the recipe."""
+        config = {"blocks": [c.model_dump(mode="json") if hasattr(c, "model_dump") else c for c in configs]}
+        return StageKey(stage, {name: m.content for name, m in inputs.items()}, config, self.recipe.seed)
+
+    @_once
+    def studies(self) -> Manifest:
+        """Study rows of all splits, and the images that the dataset makes."""
+        table, dataset = self.run.studies, make_dataset(self.recipe)
+        key = StageKey("studies", {}, {"blocks": [self.recipe.data.model_dump(mode="json")]}, 0)
+        items, dropped = dataset.items()
+        worker = StudiesWorker(dataset, items, self.run.images, part_size=_STUDIES_PER_PART)
+        atomic.make_folder(self.run.images)
+        return run_parts(
+            table, worker, key=key, n_parts=worker.n_parts, workers=self.recipe.workers, dropped_before=dropped
+        )
+
+    @_once
+    def sft(self) -> Manifest:
+        """The SFT policy: fine-tuned from the tiny policy's parts or from the recipe's folder, or that folder as is."""
+        from chexalign.policy.hf import check_folder
+
+        studies, policy = self.studies(), self.recipe.policy
+        if policy.tiny is not None:
+            from chexalign.demo.stages import pretrain
+
+            base, base_manifest = pretrain(self.recipe, self.run, studies)
+        else:
+            base = Path(policy.model)
+            check_folder(base)
+            base_manifest = _folder_manifest(base)
+        if self.recipe.sft is None:
+            return self._adopt(base, base_manifest)
+        from chexalign.train.sft import SFTJob
+
+        key = self.key(
+            "sft",
+            {"studies": studies, "base": base_manifest},
+            self.recipe.sft,
+            policy,
+            {"threads": self.recipe.threads},
+        )
+        SFTJob(
+            run_folder=self.run,
+            base=base,
+            spec=self.recipe.sft,
+            frozen=tuple(policy.freeze),
+            template=get_template(policy.template),
+            max_images=policy.max_images,
+            max_tokens=policy.max_tokens,
+            threads=self.recipe.threads,
+            key=key,
+        ).run()
+        return _need(self.run.policy(SFT))
+
+    @_once
+    def prompts(self) -> Manifest:
+        """The prompts of the split that candidates are drawn for."""
+        from chexalign.sample.stage import PromptsWorker
+
+        studies = self.studies()
+        template = self.recipe.policy.template
+        key = self.key("prompts", {"studies": studies}, {"split": self.recipe.sample.split, "template": template})
+        worker = PromptsWorker(self.run, self.recipe.sample.split, get_template(template))
+        return run_parts(self.run.prompts, worker, key=key, n_parts=1)
+
+    @_once
+    def candidates(self) -> Manifest:
+        """Candidates of the SFT policy."""
+        from chexalign.sample.stage import CandidatesWorker
+
+        sft, prompts, spec = self.sft(), self.prompts(), self.recipe.sample
+        key = self.key("candidates", {"sft": sft, "prompts": prompts}, spec, {"images": self.recipe.policy.max_images})
+        worker = CandidatesWorker(
+            run=self.run,
+            decoding=Decoding(spec.max_new_tokens, spec.temperature, spec.top_p),
+            n=spec.n,
+            part_size=spec.part_size,
+            max_images=self.recipe.policy.max_images,
+            seed=self.recipe.seed,
+        )
+        n_parts = -(-prompts.rows // spec.part_size)
+        return run_parts(self.run.candidates, worker, key=key, n_parts=n_parts, workers=self.recipe.workers)
+
+    @_once
+    def scores(self, judge: JudgeSpec) -> Manifest:
+        """The scores of one judge for every candidate."""
+        candidates = self.candidates()
+        made = make_judge(judge)
+        key = self.key("scores", {"candidates": candidates}, judge, {"version": made.version})
+        worker = ScoresWorker(judge, CandidateTexts(self.run), _SCORES_PER_PART)
+        name = folder_name(judge)
+        n_parts = -(-candidates.rows // _SCORES_PER_PART)
+        return run_parts(
+            self.run.scores(name), worker, key=key, n_parts=n_parts, workers=self.recipe.workers, label=f"scores {name}"
+        )
+
+    @_once
+    def pairs(self, name: str, arm: Arm) -> Manifest:
+        """The preference pairs of an arm: a view over its judge's scores."""
+        from chexalign.pairs.stage import PairsWorker
+
+        scores, candidates = self.scores(arm.judge), self.candidates()
+        key = self.key("pairs", {"scores": scores, "candidates": candidates}, arm.pairs)
+        worker = PairsWorker(self.run, arm, self.recipe.seed)
+        return run_parts(self.run.pairs(name), worker, key=key, n_parts=1, label=f"pairs {name}")
+
+    @_once
+    def ref_logps(self) -> Manifest:
+        """Reference log-probs of every candidate that some arm's pairs use."""
+        from chexalign.train.ref_logps import RefLogpsWorker, ref_table
+
+        arms = self.recipe.resolved_arms()
+        inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": self.sft()}
+        used = {i for name in arms for p in self.run.pairs(name).iter_rows() for i in (p.chosen_id, p.rejected_id)}
+        policy = self.recipe.policy
+        key = self.key("ref_logps", inputs, {"max_images": policy.max_images})
+        worker = RefLogpsWorker(self.run, sorted(used), policy.max_images, _REF_LOGPS_PER_PART)
+        n_parts = -(-len(used) // _REF_LOGPS_PER_PART)
+        return run_parts(
+            ref_table(self.run),
+            worker,
+            key=key,
+            n_parts=n_parts,
+            workers=self.recipe.workers,
+            label="reference log-probs",
+        )
+
+    @_once
+    def train(self, name: str, arm: Arm) -> Manifest:
+        """The policy of an arm."""
+        from chexalign.train.preference import PreferenceJob
+
+        pairs, refs, sft = self.pairs(name, arm), self.ref_logps(), self.sft()
+        policy = self.recipe.policy
+        inputs = {"pairs": pairs, "ref_logps": refs, "sft": sft}
+        key = self.key("train", inputs, arm.train, {"freeze": policy.freeze, "threads": self.recipe.threads})
+        PreferenceJob(
+            self.run, name, arm.train, tuple(policy.freeze), policy.max_images, self.recipe.threads, key
+        ).run()
+        return _need(self.run.policy(name))
+
+    @_once
+    def predictions(self, name: str) -> Manifest:
+        """Greedy reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
+        from chexalign.evaluate.predict import PredictionsWorker
+
+        checkpoint = SFT if name == SHUFFLED else name
+        policy, studies = _need(self.run.policy(checkpoint)), self.studies()
+        spec, n = self.recipe.evaluate, self.recipe.data.split[self.recipe.evaluate.split]
+        worker = PredictionsWorker(
+            run=self.run,
+            name=name,
+            policy=checkpoint,
+            split=spec.split,
+            template=get_template(self.recipe.policy.template),
+            decoding=Decoding(spec.max_new_tokens),
+            part_size=spec.batch_size,
+            max_images=self.recipe.policy.max_images,
+            shuffled=name == SHUFFLED,
+        )
+        config = {"name": name, "split": spec.split, "tokens": spec.max_new_tokens, "batch": spec.batch_size}
+        key = self.key("predictions", {"policy": policy, "studies": studies}, config)
+        return run_parts(
+            self.run.predictions(name),
+            worker,
+            key=key,
+            n_parts=-(-n // spec.batch_size),
+            workers=self.recipe.workers,
+            label=f"predictions {name}",
+        )
+
+    @_once
+    def metric(self, judge: JudgeSpec, name: str) -> Manifest:
+        """A judge's scores of a policy's predictions."""
+        predictions = self.predictions(name)
+        key = self.key("metric", {"predictions": predictions}, judge, {"version": make_judge(judge).version})
+        worker = ScoresWorker(judge, PredictionTexts(self.run, name), _SCORES_PER_PART)
+        folder = folder_name(judge)
+        n_parts = -(-predictions.rows // _SCORES_PER_PART)
+        return run_parts(
+            self.run.metric(folder, name),
+            worker,
+            key=key,
+            n_parts=n_parts,
+            workers=self.recipe.workers,
+            label=f"{folder} of {name}",
+        )
+
+    def estimates(self) -> list[Estimate]:
+        """Every number of the run with its interval, after all that it rests on."""
+        from chexalign.evaluate.stage import write_estimates
+
+        for name, arm in self.recipe.resolved_arms().items():
+            self.train(name, arm)
+        spec = self.recipe.evaluate
+        metrics = {
+            f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in spec.metrics
+        }
+        key = self.key("estimates", metrics, spec)
+        judges = [folder_name(judge) for judge in spec.metrics]
+        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=judges)
+
+    @property
+    def policies(self) -> Sequence[str]:
+        """What is evaluated, in order: the SFT policy, its control, and every arm."""
+        return [SFT, SHUFFLED, *self.recipe.resolved_arms()]
+
+    def _adopt(self, base: Path, manifest: Manifest) -> Manifest:
+        """Makes policy/sft a link to a checkpoint that is used as it is."""
+        folder = self.run.policy(SFT)
+        atomic.make_folder(folder.parent)
+        if not folder.exists():
+            folder.symlink_to(base.resolve(), target_is_directory=True)
+        return manifest
+
+
+def _need(folder: Path) -> Manifest:
+    manifest = Manifest.load(folder)
+    return manifest if manifest is not None else _folder_manifest(folder)
+
+
+def _folder_manifest(folder: Path) -> Manifest:
+    """A manifest for a checkpoint that this run did not make; reads all of its weights."""
+    content = ids.folder_digest(folder, ("*.safetensors", "*.json", "*.jinja", "*.model"))
+    return Manifest("given", content, {}, {"folder": str(folder)}, 0, 0, {}, content, 0.0)
