@@ -14,10 +14,7 @@ LOG = "training.json"
 
 def finished(folder: Path, key: StageKey) -> Manifest | None:
     """The manifest when the folder holds this stage's output, whole; None when it must be (re)done."""
-    try:
-        manifest = Manifest.load(folder)
-    except (ValueError, TypeError):  # damaged
-        return None
+    manifest = Manifest.load(folder)
     if manifest is None or manifest.fingerprint != key.fingerprint:
         return None
     return manifest if _files(folder) == manifest.extra["files"] else None

@@ -58,9 +58,12 @@ class Manifest:
 
     @staticmethod
     def load(folder: Path) -> Manifest | None:
-        """The manifest of a folder, or None when the stage is not done."""
+        """The manifest of a folder, or None when the stage is not done or its manifest is damaged."""
         path = folder / MANIFEST
-        return Manifest(**atomic.read_json(path)) if path.is_file() else None
+        try:
+            return Manifest(**atomic.read_json(path)) if path.is_file() else None
+        except (ValueError, TypeError):
+            return None
 
 
 class Table(Generic[R]):
@@ -130,7 +133,7 @@ class Table(Generic[R]):
         if manifest is None:
             raise UserError(
                 f"The table {self.folder} is not finished.",
-                "Its manifest.json, which is written last, is not there.",
+                "Its manifest.json, which is written last, is not there or is damaged.",
                 "Run the stage that makes it, or `chexalign run` with the same recipe.",
             )
         for index in range(manifest.parts):
