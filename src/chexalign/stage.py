@@ -8,15 +8,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TextIO, TypeVar
 
 from chexalign import __version__, atomic, ids, processes
 from chexalign.errors import UserError
 from chexalign.progress import bar
-from chexalign.store import Manifest, PartInfo, Table, merge_dropped
+from chexalign.store import MANIFEST, Manifest, PartInfo, Table, merge_dropped
 
 R = TypeVar("R")
 
@@ -78,7 +78,8 @@ def run_parts(
         return manifest
     atomic.make_folder(table.folder)
     atomic.remove_leftovers(table.folder)
-    (table.folder / "manifest.json").unlink(missing_ok=True)
+    (table.folder / MANIFEST).unlink(missing_ok=True)
+    table.remove_from(n_parts)
     with bar(n_parts, label or key.stage, unit="part", done=n_parts - len(missing)) as progress:
         for info in _do(table, worker, key.fingerprint, missing, workers):
             infos[info.index] = info
@@ -108,20 +109,25 @@ def locked(folder: Path) -> Iterator[None]:
     Raises: UserError when another process holds it.
     """
     atomic.make_folder(folder)
-    with atomic.explained(folder), (folder / ".lock").open("a+") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            f.seek(0)
-            raise UserError(
-                f"The run folder {folder} is in use by process {f.read().strip() or 'unknown'}.",
-                "Two runs in one folder would write over each other.",
-                "Wait for it or stop it; or give this run another name with --set run=NAME.",
-            ) from e
-        f.truncate(0)
-        f.write(str(os.getpid()))
-        f.flush()
+    with ExitStack() as stack:
+        with atomic.explained(folder):  # the lock's own errors, not those of what runs under it
+            _lock(stack.enter_context((folder / ".lock").open("a+")), folder)
         yield
+
+
+def _lock(f: TextIO, folder: Path) -> None:
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        f.seek(0)
+        raise UserError(
+            f"The run folder {folder} is in use by process {f.read().strip() or 'unknown'}.",
+            "Two runs in one folder would write over each other.",
+            "Wait for it or stop it; or give this run another name with --set run=NAME.",
+        ) from e
+    f.truncate(0)
+    f.write(str(os.getpid()))
+    f.flush()
 
 
 def _do(
@@ -151,11 +157,16 @@ def _do(
 
 # One worker per process, so that its model is loaded once and not sent with every part.
 _current: tuple[Any, Any, str] | None = None
+_setup_error: Exception | None = None
 
 
 def _prepare_child(table: Table[R], worker: PartWorker[R], fingerprint: str) -> None:
+    global _setup_error
     processes.end_with_parent()
-    _prepare(table, worker, fingerprint)
+    try:
+        _prepare(table, worker, fingerprint)
+    except Exception as e:  # raised by the first part: an initializer that raises looks like a killed process
+        _setup_error = e
 
 
 def _prepare(table: Table[R], worker: PartWorker[R], fingerprint: str) -> None:
@@ -165,6 +176,8 @@ def _prepare(table: Table[R], worker: PartWorker[R], fingerprint: str) -> None:
 
 
 def _one_part(index: int) -> PartInfo:
+    if _setup_error is not None:
+        raise _setup_error
     assert _current is not None
     table, worker, fingerprint = _current
     start = time.perf_counter()

@@ -118,6 +118,12 @@ class Table(Generic[R]):
             return None
         return info if whole else None
 
+    def remove_from(self, n_parts: int) -> None:
+        """Removes the parts from index `n_parts` on, which an earlier, longer table left behind."""
+        for path in self.folder.glob(f"part-{'[0-9]' * 5}.*"):
+            if int(path.stem.removeprefix("part-")) >= n_parts:
+                path.unlink()
+
     def rows(self) -> list[R]:
         """All rows of a finished table, parts in order.
 
