@@ -6,12 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from multiprocessing.context import BaseContext
 
 from chexalign.errors import UserError
-
-_POLL_SECONDS = 0.5
 
 
 def context() -> BaseContext:
@@ -26,11 +23,11 @@ def context() -> BaseContext:
 def end_with_parent() -> None:
     """Makes this process end soon after its parent does, so that a killed run leaves nothing that writes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()  # not os.getppid(): that is the fork server, which outlives a killed run
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
