@@ -10,6 +10,7 @@ _SWITCHES = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # nor this: stages have bars of their own
     "TOKENIZERS_PARALLELISM": "false",  # no privacy matter: its threads do not survive the fork of a worker
 }
 
@@ -22,3 +23,4 @@ def go_offline() -> None:
     """
     os.environ.update(_SWITCHES)
     os.environ.setdefault("WANDB_MODE", "disabled")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # work is spread over processes; training sets its own threads

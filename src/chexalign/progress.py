@@ -35,6 +35,6 @@ def bar(total: int, label: str, *, unit: str = "row", done: int = 0) -> Iterator
         maxinterval=max(10.0, interval),
         dynamic_ncols=True,
         file=sys.stderr,
-        disable=None if total else True,
+        disable=total == 0,
     ) as b:
         yield b

@@ -16,6 +16,7 @@ from chexalign.stats import Bootstrap
 from chexalign.types import Estimate, Prediction, Study
 
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s+|$)")
+REFERENCE = "reference"  # the radiologist's own text, where it stands beside policies
 NO_FINDING = LABELS.index("No Finding")
 
 
@@ -79,7 +80,11 @@ def estimate(
     (`mesh.*`); No Finding is reported apart, since with it a policy that writes normal reports looks good.
     """
     base = next(r for r in results if r.name == baseline)
-    out: list[Estimate] = []
+    reference = {"policy": REFERENCE, "split": split}
+    out: list[Estimate] = [
+        bootstrap.mean([count_words(s.reference) for s in truth.studies], metric="words", **reference),
+        bootstrap.mean(truth.reference[:, _findings()].sum(1), metric="findings_per_report", **reference),
+    ]
     for result in results:
         name = {"policy": result.name, "split": split}
         for metric, values in result.values.items():
