@@ -1,0 +1,115 @@
+"""What a policy changed in a report, sentence by sentence, and which findings it got right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+SentenceKind = Literal["kept", "reworded", "added", "dropped"]
+LabelKind = Literal["match", "missed", "invented"]
+
+_SENTENCE = re.compile(r"\S.*?(?:[.!?]+(?=\s|$)|$)", re.DOTALL)
+_WORD = re.compile(r"[a-z0-9]+")
+_REWORDED_FROM = 0.6  # share of words in common, in order, from which a sentence counts as the same one reworded
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of words of a sentence; `changed` when the sentence it was made from does not have them."""
+
+    text: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the later text (or, when dropped, of the earlier one) and what became of it."""
+
+    pieces: tuple[Piece, ...]
+    kind: SentenceKind
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return " ".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChip:
+    """A finding, and whether both texts, only the reference, or only the written report has it."""
+
+    label: str
+    kind: LabelKind
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text with their ends, white space trimmed; a decimal point ends none."""
+    return [" ".join(found.group().split()) for found in _SENTENCE.finditer(text)]
+
+
+def sentence_changes(before: str, after: str) -> list[Sentence]:
+    """The sentences of `after` marked kept, reworded or added, then those of `before` that are gone.
+
+    Each sentence of `before` accounts for one of `after`: an equal one first (case and punctuation aside), then the
+    most alike, if 60% of the words of both are shared in order.
+    """
+    old, new = sentences(before), sentences(after)
+    origin = _match(old, new)
+    marked = [
+        Sentence((Piece(text, changed=False),), "added") if source is None else _compared(old[source], text)
+        for text, source in zip(new, origin, strict=True)
+    ]
+    gone = [text for i, text in enumerate(old) if i not in origin]
+    return marked + [Sentence((Piece(text, changed=False),), "dropped") for text in gone]
+
+
+def label_chips(reference: Sequence[str], written: Sequence[str]) -> list[LabelChip]:
+    """Matches in the order of the reference, then what was missed, then what was invented."""
+    matched = [LabelChip(label, "match") for label in reference if label in written]
+    missed = [LabelChip(label, "missed") for label in reference if label not in written]
+    return matched + missed + [LabelChip(label, "invented") for label in written if label not in reference]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _match(old: list[str], new: list[str]) -> list[int | None]:
+    """For each new sentence the index of the old one it comes from; an old one is used once."""
+    old_words, new_words = [_words(t) for t in old], [_words(t) for t in new]
+    origin: list[int | None] = [None] * len(new)
+    free = set(range(len(old)))
+    for j, words in enumerate(new_words):
+        same = next((i for i in sorted(free) if old_words[i] == words), None)
+        if same is not None:
+            origin[j] = same
+            free.discard(same)
+    alike = sorted(
+        (
+            (-SequenceMatcher(None, old_words[i], new_words[j], autojunk=False).ratio(), j, i)
+            for j in range(len(new))
+            if origin[j] is None
+            for i in free
+        ),
+    )
+    for ratio, j, i in alike:
+        if -ratio >= _REWORDED_FROM and origin[j] is None and i in free:
+            origin[j] = i
+            free.discard(i)
+    return origin
+
+
+def _compared(old: str, new: str) -> Sentence:
+    if _words(old) == _words(new):
+        return Sentence((Piece(new, changed=False),), "kept")
+    left, right = old.split(), new.split()
+    matcher = SequenceMatcher(None, [_bare(w) for w in left], [_bare(w) for w in right], autojunk=False)
+    spans = [(tag, right[j1:j2]) for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
+    return Sentence(tuple(Piece(" ".join(words), tag != "equal") for tag, words in spans), "reworded")
+
+
+def _bare(word: str) -> str:
+    return word.lower().strip(".,;:!?")

@@ -1,0 +1,109 @@
+"""The report of a run: one HTML file that needs no network and stays readable without scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from chexalign import atomic
+from chexalign.present import plots, views
+from chexalign.present.data import BASELINE, CONTROL, REFERENCE, ReportData
+from chexalign.present.metrics import in_order, metric_info
+from chexalign.present.numbers import MARKS, EstimateIndex, fixed, interval_text, value_text
+from chexalign.present.svg import policy_styles
+from chexalign.present.tables import estimate_rows
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_ROLES = {BASELINE: "before preference training", CONTROL: "control: another study's image"}
+
+
+def write_report(data: ReportData, path: Path) -> None:
+    """The report stands at `path`, whole, readable by its owner only: it holds report texts and images.
+
+    Raises: UserError when the file cannot be written.
+    """
+    atomic.write_text(path, render_report(data))
+
+
+def render_report(data: ReportData) -> str:
+    """The HTML of the report; every text in it is escaped, and its policy forbids the browser to load anything."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "fixed": lambda *args, **kwargs: _minus(fixed(*args, **kwargs)),
+        "value": lambda *args: _minus(value_text(*args)),
+        "interval": lambda *args: _minus(interval_text(*args)),
+        "duration": duration,
+        "count": lambda n: f"{n:,}",
+    }
+    return environment.get_template("report.html.j2").render(_context(data))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that reads best: `8.4 s`, `2 min 05 s`, `1 h 10 min`; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _context(data: ReportData) -> Mapping[str, Any]:
+    index = EstimateIndex(data.estimates)
+    groups = views.main_table(data, index)
+    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
+    level = max((e.level for e in index.all), default=0.90)
+    return {
+        "data": data,
+        "index": index,
+        "styles": policy_styles(data.policies),
+        "roles": {p: _ROLES.get(p, "after preference training") for p in dict.fromkeys((*data.policies, CONTROL))},
+        "has_control": any(e.policy == CONTROL for e in index.all),
+        "marks": MARKS,
+        "steps": views.pipeline(data),
+        "groups": groups,
+        "findings": views.finding_table(data, index),
+        "chance": views.chance(groups, level),
+        "cases": views.case_views(data),
+        "case_labels": sorted({label for case in data.cases for label in case.reference_labels}),
+        "estimates": estimate_rows(data),
+        "definitions": [metric_info(name, data.definitions) for name in in_order(index.metrics)],
+        "methods": list(dict.fromkeys(e.method.split(";")[0] for e in index.all if e.low is not None)),
+        "sizes": list(dict.fromkeys((e.n, e.n_clusters) for e in index.all)),
+        "plots": _plots(data, index),
+        "style": style,
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "baseline": BASELINE,
+        "control": CONTROL,
+        "reference": REFERENCE,
+    }
+
+
+def _plots(data: ReportData, index: EstimateIndex) -> dict[str, Any]:
+    styles = policy_styles(data.policies)
+    return {
+        "forest": plots.forest_plot(index, data.arms, styles),
+        "before_after": plots.before_after_plot(index, data.shown, styles),
+        "control": plots.control_plot(index, styles),
+        "length": plots.length_plot(index, data.shown, styles),
+        "curves": plots.curves_plot(data.curves, styles),
+        "pairs": [plots.pairs_plot(pairs, styles, f"pairs-{i}") for i, pairs in enumerate(data.pair_sets)],
+    }
+
+
+def _minus(text: str) -> str:
+    """The text with minus signs instead of hyphens before digits, as numbers are set in print."""
+    return text if text.startswith("(") else text.replace("-", "−")
