@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +14,7 @@ from typing import Any
 
 import torch
 
-from chexalign import atomic
+from chexalign import atomic, ids
 from chexalign.errors import UserError
 from chexalign.progress import bar
 
@@ -55,31 +57,34 @@ def fit(
     """The log of training over `batches` in order; the trainable parameters of `module` are changed in place.
 
     The state is saved every 20 seconds to `folder`, and training goes on from there; the result does not depend on
-    when it was saved or how often it was killed, as long as `step_loss` follows from its arguments.
-    Raises: UserError when the loss is not finite, naming the step.
+    when it was saved or how often it was killed, as long as `step_loss` follows from its arguments. A state that is
+    damaged, or that comes from other starting weights, batches or settings, is not taken up: training starts over.
+    Raises: UserError when the loss or its gradient is not finite, naming the step.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=optimization.learning_rate, betas=optimization.betas, weight_decay=optimization.weight_decay
     )
-    rows, seconds = _restore(folder, module, optimizer)
+    origin = _origin(module, batches, optimization)
+    rows, seconds = _restore(folder, origin, module, optimizer)
     saved = started = time.perf_counter()
     with using_threads(threads), bar(len(batches), label, unit="step", done=len(rows)) as progress:
         for step in range(len(rows), len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = optimization.learning_rate * schedule(step, len(batches), optimization.warmup_ratio)
             loss, numbers = step_loss(batches[step], step)
-            _check_finite(loss, step, label)
+            _check_finite(loss, "loss", step, label)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(parameters, optimization.max_grad_norm)
+            _check_finite(norm, "gradient norm", step, label)
             optimizer.step()
             rows.append({"step": step, "loss": loss.item(), "grad_norm": norm.item(), **numbers})
             progress.update()
             progress.set_postfix_str(f"loss {rows[-1]['loss']:.3f}", refresh=False)
             if time.perf_counter() - saved > _SAVE_EVERY_SECONDS:
                 saved = time.perf_counter()
-                _save(folder, module, optimizer, rows, seconds + saved - started)
+                _save(folder, origin, module, optimizer, rows, seconds + saved - started)
     seconds += time.perf_counter() - started
     return FitLog(rows, seconds)
 
@@ -114,24 +119,45 @@ def _kept(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return trainable | dict(module.named_buffers())
 
 
+def _origin(module: torch.nn.Module, batches: Sequence[Sequence[int]], optimization: Optimization) -> str:
+    """A digest of what training starts from."""
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    weights = [(n, ids.bytes_sha256(_bytes(t))) for n, t in sorted(tensors.items())]
+    return ids.digest(weights, [list(b) for b in batches], dataclasses.asdict(optimization))
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _seal(origin: str, data: bytes) -> bytes:
+    """What stands before the data in the file: torch.load does not notice every damage."""
+    return f"{ids.bytes_sha256(origin.encode() + data)}\n".encode()
+
+
 def _save(
-    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, float]], s: float
+    folder: Path,
+    origin: str,
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: list[dict[str, float]],
+    seconds: float,
 ) -> None:
-    state = {"kept": _kept(module), "optimizer": optimizer.state_dict(), "rows": rows, "seconds": s}
-    atomic.write_file(folder / STATE, lambda temporary: torch.save(state, temporary))
+    state = {"kept": _kept(module), "optimizer": optimizer.state_dict(), "rows": rows, "seconds": seconds}
+    buffer = io.BytesIO()  # torch.save to a path tells of a full disk as a RuntimeError
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    atomic.write_bytes(folder / STATE, _seal(origin, data) + data)
 
 
 def _restore(
-    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, origin: str, module: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[list[dict[str, float]], float]:
     path = folder / STATE
-    if not path.is_file():
+    seal, _, data = path.read_bytes().partition(b"\n") if path.is_file() else (b"", b"", b"")
+    if seal + b"\n" != _seal(origin, data):
         return [], 0.0
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError):  # damaged: start this training over
-        path.unlink()
-        return [], 0.0
+    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     with torch.no_grad():
         for name, value in _kept(module).items():
             value.copy_(state["kept"][name])
@@ -139,10 +165,10 @@ def _restore(
     return state["rows"], state["seconds"]
 
 
-def _check_finite(loss: torch.Tensor, step: int, label: str) -> None:
-    if not torch.isfinite(loss):
+def _check_finite(value: torch.Tensor, name: str, step: int, label: str) -> None:
+    if not torch.isfinite(value):
         raise UserError(
-            f"The loss of {label} is {loss.item()} at step {step}.",
-            "Training cannot go on from a loss that is not a number.",
-            "Lower the learning rate (train.learning_rate or sft.learning_rate) and run again.",
+            f"The {name} of {label} is {value.item()} at step {step}.",
+            "Training cannot go on from what is not a number.",
+            "Lower the learning rate (train.learning_rate or sft.learning_rate) and run under another name.",
         )
