@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 Part = Literal["vision", "projector", "language"]
 
+# In the order in which they are asked for: the merger of Qwen's models lies inside their vision module.
 _MODULES: dict[Part, tuple[str, ...]] = {
+    "projector": ("multi_modal_projector", "connector", "merger", "deepstack_merger_list"),
     "vision": ("vision_tower", "vision_model", "visual"),
-    "projector": ("multi_modal_projector", "connector"),
 }
 
 
