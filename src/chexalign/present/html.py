@@ -54,7 +54,7 @@ def duration(seconds: float | None) -> str:
     """Seconds in the unit that reads best: `8.4 s`, `2 min 05 s`, `1 h 10 min`; a dash for None."""
     if seconds is None:
         return "–"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

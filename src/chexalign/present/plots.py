@@ -124,7 +124,7 @@ def curves_plot(curves: Sequence[Curve], styles: Styles) -> Markup | None:
     per_row = len(panels) if len(panels) <= 4 else 3
     n_rows = -(-len(panels) // per_row)
     with styled():
-        figure = new_figure(2.25 * n_rows)
+        figure = new_figure(2.25 * n_rows + 0.25)
         grid = figure.subplots(n_rows, per_row, squeeze=False).ravel()
         for axes, ((group, name), members) in zip(grid, panels.items(), strict=False):
             for policy, curve in members:
@@ -135,10 +135,12 @@ def curves_plot(curves: Sequence[Curve], styles: Styles) -> Markup | None:
             light_grid(axes, "y")
             if name in _CHANCE:
                 axes.axhline(_CHANCE[name], color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
-            if len(members) > 1:
-                axes.legend(handlelength=1.2)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
+        arms = dict.fromkeys(p for (group, _), members in panels.items() if group == "arms" for p, _ in members)
+        if arms:
+            lines = [Line2D([], [], color=styles[arm].color, linewidth=1.6, label=arm) for arm in arms]
+            figure.legend(handles=lines, loc="outside upper right", ncols=len(lines), fontsize=8)
         return inline_svg(figure, "curves", "Training curves")
 
 

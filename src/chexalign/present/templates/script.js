@@ -51,6 +51,14 @@
     if (event.key === "ArrowRight") turn(1);
     if (event.key === "ArrowLeft") turn(-1);
   });
+  thumbs.forEach((t, i) => {
+    const film = cases[i].querySelector("img");
+    if (!film) return;
+    const small = new Image(64, 64);
+    small.src = film.src; // copied here, so that the file holds every image once
+    small.alt = "Case " + t.textContent;
+    t.replaceChildren(small);
+  });
   document.querySelector(".controls").hidden = false;
   show();
 })();
