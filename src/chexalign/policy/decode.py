@@ -26,29 +26,38 @@ class Row:
 
 @torch.inference_mode()
 def decode(
-    model: Any, inputs: dict[str, torch.Tensor], *, seeds: Sequence[Sequence[int]], decoding: Decoding, stop_id: int
+    model: Any,
+    inputs: dict[str, torch.Tensor],
+    *,
+    seeds: Sequence[Sequence[int]],
+    decoding: Decoding,
+    stop_id: int | Sequence[int],
 ) -> list[list[Row]]:
     """For each prompt row of `inputs` (left-padded) one Row per seed; the prompt and its images are run once.
+
+    A row ends with its first token that is a `stop_id`, which is kept.
 
     Cost: one prefill per prompt, then one forward per token over the rows that are not finished.
     All prompts must have the same number of seeds.
     """
     from transformers import DynamicCache
 
+    stop_ids = {stop_id} if isinstance(stop_id, int) else set(stop_id)
     draws = len(seeds[0])
     flat = [seed for row in seeds for seed in row]
     rows = [Row([], 0.0, stopped=False) for _ in flat]
     uniforms = _uniforms(flat, decoding)
     mask = inputs["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
-    out = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    positions = (mask.cumsum(1) - 1).clamp_min(0)  # counted from the first real token, as at every later step
+    out = model(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     logits = out.logits[:, -1].float().repeat_interleave(draws, 0)
     cache.batch_repeat_interleave(draws)
     mask = mask.repeat_interleave(draws, 0)
     alive = torch.arange(len(rows), device=mask.device)
     for step in range(decoding.max_new_tokens):
         tokens, logps = _choose(logits, uniforms[step][alive.cpu()] if uniforms is not None else None, decoding)
-        keep = _record(rows, alive.tolist(), tokens.tolist(), logps.tolist(), stop_id)
+        keep = _record(rows, alive.tolist(), tokens.tolist(), logps.tolist(), stop_ids)
         if not any(keep) or step + 1 == decoding.max_new_tokens:
             break
         if sum(keep) < _COMPACT_BELOW * len(keep):
@@ -99,7 +108,7 @@ def _inverse_cdf(logits: torch.Tensor, uniform: torch.Tensor, top_p: float) -> t
     return index if order is None else order.gather(-1, index[:, None])[:, 0]
 
 
-def _record(rows: list[Row], alive: list[int], tokens: list[int], logps: list[float], stop_id: int) -> list[bool]:
+def _record(rows: list[Row], alive: list[int], tokens: list[int], logps: list[float], stop_ids: set[int]) -> list[bool]:
     """Adds the tokens to the rows that still grow; says of each row of the batch whether it goes on."""
     keep = []
     for row_index, token, logp in zip(alive, tokens, logps, strict=True):
@@ -107,6 +116,6 @@ def _record(rows: list[Row], alive: list[int], tokens: list[int], logps: list[fl
         if not row.stopped:
             row.tokens.append(token)
             row.sum_logp += logp
-            row.stopped = token == stop_id
+            row.stopped = token in stop_ids
         keep.append(not row.stopped)
     return keep
