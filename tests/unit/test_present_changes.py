@@ -35,13 +35,20 @@ def test_kept_reworded_added_and_dropped():
     ]
 
 
-def test_only_the_new_words_of_a_reworded_sentence_are_marked():
+def test_only_the_words_that_differ_are_marked():
     sentence = sentence_changes("There is a small right effusion.", "There is a small left effusion.")[0]
-    assert [(piece.text, piece.changed) for piece in sentence.pieces] == [
-        ("There is a small", False),
-        ("left", True),
-        ("effusion.", False),
+    assert [(piece.text, piece.change) for piece in sentence.pieces] == [
+        ("There is a small", "same"),
+        ("right", "gone"),
+        ("left", "new"),
+        ("effusion.", "same"),
     ]
+    assert sentence.text == "There is a small left effusion."
+
+
+def test_words_lost_from_a_sentence_are_told():
+    sentence = sentence_changes("No pleural effusion or pneumothorax.", "No pleural effusion.")[0]
+    assert [piece.text for piece in sentence.pieces if piece.change == "gone"] == ["or pneumothorax."]
 
 
 def test_a_sentence_said_twice_is_added_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from chexalign.present.data import Case, CaseImage, Claim, Curve, PairSet, ReportData, StageRow
 from chexalign.present.html import duration, render_report, write_report
+from chexalign.present.views import case_views, stage_totals
 from chexalign.types import Estimate
 
 NASTY = '<script>alert("x")</script> & <b>'
@@ -183,3 +185,20 @@ def test_malformed_data_is_refused():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_many_stages_of_a_kind_stand_as_their_sum():
+    stages = [StageRow("studies", 5, {}, 1.0, "a")]
+    stages += [StageRow(f"metrics/chexpert/{p}", 10, {"empty": 1}, 2.0, "b") for p in ("sft", "a", "b", "c")]
+    first, second = stage_totals([*stages, StageRow("metrics/x", 1, {"other": 2})])
+    assert (first.name, first.tables, first.rows, first.workers) == ("studies", 1, 5, "a")
+    assert (second.name, second.tables, second.rows, second.seconds) == ("metrics", 5, 41, 8.0)
+    assert second.dropped == {"empty": 4, "other": 2}
+
+
+def test_an_unscored_case_shows_no_number():
+    nan = float("nan")
+    unscored = dataclasses.replace(case("s", "No effusion."), scores={"sft": {"green": nan}, "arm": {"green": 0.5}})
+    view = case_views(report(cases=[unscored]))[0]
+    assert [[(s.value, s.delta) for s in written.scores] for written in view.written] == [[], [(0.5, None)], []]
+    assert view.outcomes == ("arm:same",)

@@ -18,10 +18,10 @@ _REWORDED_FROM = 0.6  # share of words in common, in order, from which a sentenc
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of words of a sentence; `changed` when the sentence it was made from does not have them."""
+    """A run of words: in both sentences, new in the later one, or gone from the earlier one."""
 
     text: str
-    changed: bool
+    change: Literal["same", "new", "gone"] = "same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """The whole sentence."""
-        return " ".join(piece.text for piece in self.pieces)
+        """The whole sentence, without the words that are gone."""
+        return " ".join(piece.text for piece in self.pieces if piece.change != "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ def sentence_changes(before: str, after: str) -> list[Sentence]:
     old, new = sentences(before), sentences(after)
     origin = _match(old, new)
     marked = [
-        Sentence((Piece(text, changed=False),), "added") if source is None else _compared(old[source], text)
+        Sentence((Piece(text),), "added") if source is None else _compared(old[source], text)
         for text, source in zip(new, origin, strict=True)
     ]
     gone = [text for i, text in enumerate(old) if i not in origin]
-    return marked + [Sentence((Piece(text, changed=False),), "dropped") for text in gone]
+    return marked + [Sentence((Piece(text),), "dropped") for text in gone]
 
 
 def label_chips(reference: Sequence[str], written: Sequence[str]) -> list[LabelChip]:
@@ -104,11 +104,16 @@ def _match(old: list[str], new: list[str]) -> list[int | None]:
 
 def _compared(old: str, new: str) -> Sentence:
     if _words(old) == _words(new):
-        return Sentence((Piece(new, changed=False),), "kept")
+        return Sentence((Piece(new),), "kept")
     left, right = old.split(), new.split()
     matcher = SequenceMatcher(None, [_bare(w) for w in left], [_bare(w) for w in right], autojunk=False)
-    spans = [(tag, right[j1:j2]) for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
-    return Sentence(tuple(Piece(" ".join(words), tag != "equal") for tag, words in spans), "reworded")
+    pieces: list[Piece] = []
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag != "equal" and i2 > i1:
+            pieces.append(Piece(" ".join(left[i1:i2]), "gone"))
+        if j2 > j1:
+            pieces.append(Piece(" ".join(right[j1:j2]), "same" if tag == "equal" else "new"))
+    return Sentence(tuple(pieces), "reworded")
 
 
 def _bare(word: str) -> str:

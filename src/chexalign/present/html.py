@@ -73,6 +73,7 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "has_control": any(e.policy == CONTROL for e in index.all),
         "marks": MARKS,
         "steps": views.pipeline(data),
+        "stage_totals": views.stage_totals(data.stages),
         "groups": groups,
         "findings": views.finding_table(data, index),
         "chance": views.chance(groups, level),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chexalign.present.changes import LabelChip, Sentence, label_chips, sentence_changes
-from chexalign.present.data import BASELINE, CONTROL, Case, ReportData
+from chexalign.present.data import BASELINE, CONTROL, Case, ReportData, StageRow
 from chexalign.present.metrics import GROUPS, MetricInfo, in_order, metric_info
 from chexalign.present.numbers import EstimateIndex, Verdict, verdict
 from chexalign.types import Estimate
 
+_MERGED_FROM = 4  # stages of one kind (`metrics/...`) from which the table shows their sum
 _FLOW = ("studies", "prompts", "candidates", "scores", "pairs", "policies", "predictions")
 
 
@@ -22,6 +25,18 @@ class Step:
     name: str
     count: int | None
     parts: tuple[str, ...]  # the judges or arms whose tables are added up
+
+
+@dataclass(frozen=True, slots=True)
+class StageTotal:
+    """One line of the stage table: a stage, or the sum of several of one kind (`tables` is then above 1)."""
+
+    name: str
+    tables: int
+    rows: int
+    dropped: Mapping[str, int]
+    seconds: float | None
+    workers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,15 @@ def pipeline(data: ReportData) -> list[Step]:
     return steps
 
 
+def stage_totals(stages: Sequence[StageRow]) -> list[StageTotal]:
+    """The stages in order; four or more of one kind stand as their sum, where the first of them stood."""
+    kinds = [stage.name.split("/")[0] for stage in stages]
+    lines: dict[str, list[StageRow]] = {}
+    for stage, kind in zip(stages, kinds, strict=True):
+        lines.setdefault(kind if kinds.count(kind) >= _MERGED_FROM else stage.name, []).append(stage)
+    return [_total(name, members) for name, members in lines.items()]
+
+
 def main_table(data: ReportData, index: EstimateIndex) -> list[tuple[str, list[Row]]]:
     """Rows of metrics under their groups, one cell per policy; groups without a metric are left out."""
     infos = [metric_info(name, data.definitions) for name in in_order(index.metrics)]
@@ -122,6 +146,16 @@ def case_views(data: ReportData) -> list[CaseView]:
     return [_case_view(case, data) for case in data.cases]
 
 
+def _total(name: str, stages: Sequence[StageRow]) -> StageTotal:
+    dropped: Counter[str] = Counter()
+    for stage in stages:
+        dropped.update(stage.dropped)
+    seconds = [stage.seconds for stage in stages if stage.seconds is not None]
+    workers = ", ".join(dict.fromkeys(stage.worker for stage in stages if stage.worker)) if len(stages) == 1 else ""
+    rows = sum(stage.rows for stage in stages)
+    return StageTotal(name, len(stages), rows, dropped, sum(seconds) if seconds else None, workers)
+
+
 def _cell(index: EstimateIndex, info: MetricInfo, policy: str) -> Cell:
     difference = index.difference(info.name, policy)
     says: Verdict = "unclear" if difference is None else verdict(difference, info)
@@ -148,14 +182,19 @@ def _scores(case: Case, policy: str) -> list[CaseScore]:
     own, base = case.scores.get(policy, {}), case.scores.get(BASELINE, {})
     compare = policy != BASELINE
     return [
-        CaseScore(metric_info(name), value, value - base[name] if compare and name in base else None)
+        CaseScore(metric_info(name), value, _change(value, base.get(name)) if compare else None)
         for name, value in own.items()
+        if not math.isnan(value)
     ]
+
+
+def _change(value: float, before: float | None) -> float | None:
+    return None if before is None or math.isnan(before) else value - before
 
 
 def _outcome(case: Case, arm: str) -> str:
     """Better, worse or same by the first score that the arm and the baseline both have."""
     base, own = case.scores.get(BASELINE, {}), case.scores[arm]
-    name = next((metric for metric in base if metric in own), None)
-    delta = 0.0 if name is None else own[name] - base[name]
+    changes = (_change(own[metric], before) for metric, before in base.items() if metric in own)
+    delta = next((c for c in changes if c is not None and not math.isnan(c)), 0.0)
     return f"{arm}:{'same' if abs(delta) < 1e-9 else 'better' if delta > 0 else 'worse'}"
