@@ -144,7 +144,8 @@ def test_intervals_lie_around_their_values(thirty, ten):
         if e.value is not None and not e.metric.startswith("mesh.f1."):
             assert e.low is not None
             assert e.low <= e.value <= e.high
-            assert (e.n_clusters, e.level) == (27 if e.metric == "green" else 30, 0.90)
+            assert e.n == e.n_clusters == (27 if (e.metric, e.policy) == ("green", "dpo") else 30)
+            assert e.level == 0.90
     for metric in ("chexpert.micro_f1_13", "mesh.macro_f1_13", "words"):
         assert find(thirty, metric).value == pytest.approx(find(ten, metric).value)
     assert find(thirty, "chexpert.micro_f1_13", baseline="sft").excludes_zero
