@@ -3,6 +3,7 @@
 import torch
 
 from chexalign.train.batch import Example, collate, epoch_batches
+from chexalign.train.examples import drop_long
 
 PAD = 0
 
@@ -44,3 +45,10 @@ def test_only_the_last_of_a_pool_may_be_smaller():
 
 def test_no_examples_make_no_batches():
     assert list(epoch_batches([], batch_size=4, seed=1)) == []
+
+
+def test_long_examples_are_dropped_and_never_cut():
+    examples = [Example((1,) * n, (2, 3), ()) for n in (1, 4, 9)]
+    assert drop_long(examples, max_tokens=6) == (examples[:2], {"longer_than_the_context": 1})
+    assert drop_long(examples, max_tokens=11) == (examples, {})
+    assert drop_long(examples, max_tokens=2) == ([], {"longer_than_the_context": 3})

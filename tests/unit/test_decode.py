@@ -13,7 +13,7 @@ from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.decode import _inverse_cdf, decode
 from chexalign.policy.hf import HFPolicy
 from chexalign.train.batch import Example, collate
-from chexalign.train.examples import encode_prompts
+from chexalign.train.examples import Target, encode, encode_prompts
 from chexalign.train.features import tower_features
 from chexalign.train.logps import sum_logps
 
@@ -235,6 +235,25 @@ def test_asks_without_images_are_answered(policy, asks):
     ask = replace(asks[1], images=())
     ((completion,),) = policy.generate([ask], decoding=Decoding(4), seeds=[[0]])
     assert completion.n_tokens <= 4
+
+
+def test_asks_with_and_without_images_share_a_batch(policy, asks):
+    mixed = [replace(asks[0], images=()), *asks]
+    together = policy.generate(mixed, decoding=Decoding(LIMIT), seeds=[[0]] * 4)
+    for ask, (completion,) in zip(mixed, together, strict=True):
+        ((alone,),) = policy.generate([ask], decoding=Decoding(LIMIT), seeds=[[0]])
+        assert completion.text == alone.text
+
+
+def test_training_and_inference_read_the_same_prompt(policy, asks):
+    """Text and end token of a completion follow the prompt that the policy is asked with."""
+    examples = encode(policy, [Target(ask, "Both lungs are clear.") for ask in asks])
+    for ask, example in zip(asks, examples, strict=True):
+        assert list(example.prompt_ids) == policy.encode([ask])["input_ids"][0].tolist()
+        assert example.completion_ids[-1] == policy.model.generation_config.eos_token_id
+        assert policy.tokenizer.decode(example.completion_ids[:-1]).strip() == "Both lungs are clear."
+        assert example.images == tuple(str(path) for path in ask.images)
+        assert example.prompt_ids.count(policy.model.config.image_token_index) == 16 * len(ask.images)
 
 
 def test_plain_transformers_writes_the_same_report_from_the_checkpoint(policy, asks):
