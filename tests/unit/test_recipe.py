@@ -9,16 +9,37 @@ import pytest
 import yaml
 
 from chexalign.errors import UserError
-from chexalign.recipe import PARAMETERS, JudgeSpec, Recipe, folder_name
+from chexalign.recipe import PARAMETERS, JudgeSpec, Recipe, TinySpec, folder_name
 from chexalign.recipe_errors import field_at, valid_keys
 from chexalign.recipe_load import explain, find_recipe, load_recipe, read_source, recipe_names, validate
 
-DEMO = find_recipe("demo").read_text()
+EXAMPLE = """\
+# A recipe with every block, written here so that tuning the built-in ones changes no test.
+#
+#     chexalign run example
+#
+# Cost: nothing, it is only read.
+
+run: example
+seed: 11
+data: {source: openi-phantom, split: {sft: 1600, prefer: 900, validation: 200, test: 581}}
+policy:
+  model: tiny
+  freeze: [vision]
+sft: {epochs: 3, learning_rate: 1.0e-3, global_batch: 32}
+sample: {n: 4, temperature: 1.0, max_new_tokens: 96}
+train: {algorithm: dpo, beta: 0.1, learning_rate: 2.0e-4, epochs: 1, global_batch: 16}
+arms:
+  dpo_label: {judge: chexpert, pairs: {rule: best_worst}}
+  dpo_bertscore: {judge: bertscore, pairs: {rule: best_worst}}
+  null_pairs: {judge: chexpert, pairs: {rule: coin_flip}}
+evaluate: {metrics: [chexpert, bertscore, rouge_l, bleu_4], bootstrap: 1000, level: 0.90}
+"""
 
 
 @pytest.fixture
 def write(tmp_path: Path):
-    def _write(old: str = "", new: str = "", text: str = DEMO) -> Path:
+    def _write(old: str = "", new: str = "", text: str = EXAMPLE) -> Path:
         assert old in text
         path = tmp_path / "x.yaml"
         path.write_text(text.replace(old, new) if old else text)
@@ -61,15 +82,24 @@ def test_every_built_in_recipe_opens_with_its_command_and_cost(name):
 
 def test_the_demo_is_the_announced_experiment():
     recipe = load_recipe("demo")
-    assert recipe.data.split == {"sft": 1600, "prefer": 900, "validation": 200, "test": 581}
-    assert (recipe.sample.n, recipe.sample.temperature, recipe.sample.max_new_tokens) == (4, 1.0, 96)
+    assert set(recipe.data.split) == {"sft", "prefer", "validation", "test"}
+    assert (recipe.sample.n, recipe.sample.temperature, recipe.sample.split) == (4, 1.0, "prefer")
     arms = recipe.resolved_arms()
     assert {name: (arm.judge.name, arm.pairs.rule) for name, arm in arms.items()} == {
         "dpo_label": ("chexpert", "best_worst"),
         "dpo_bertscore": ("bertscore", "best_worst"),
         "null_pairs": ("chexpert", "coin_flip"),
     }
-    assert {tuple(arm.train.parameters().items()) for arm in arms.values()} == {(("beta", 0.1),)}
+    assert {(arm.train.algorithm, *arm.train.parameters().items()) for arm in arms.values()} == {("dpo", ("beta", 0.1))}
+    assert len({(arm.train.model_dump_json(), arm.pairs.min_margin) for arm in arms.values()}) == 1
+    assert recipe.evaluate.split == "test"
+
+
+def test_the_quick_recipe_walks_the_demo_in_small():
+    demo, quick = load_recipe("demo"), load_recipe("quick")
+    assert quick.resolved_arms().keys() == demo.resolved_arms().keys()
+    assert quick.evaluate.metrics == demo.evaluate.metrics
+    assert sum(quick.data.split.values()) < sum(demo.data.split.values()) / 5
 
 
 def test_without_arms_there_is_one_named_after_its_algorithm_and_judge():
@@ -126,15 +156,24 @@ def test_evaluation_writes_as_long_as_sampling_unless_told(write):
 def test_the_digest_ignores_workers_and_sees_everything_else():
     demo = load_recipe("demo")
     assert load_recipe("demo", ["workers=7"]).digest() == demo.digest()
+    assert load_recipe("demo", [f"threads={demo.threads + 1}"]).digest() != demo.digest()
     assert load_recipe("demo", ["seed=12"]).digest() != demo.digest()
     assert load_recipe("demo", ["train.beta=0.2"]).digest() != demo.digest()
 
 
-def test_the_tiny_policy_has_its_defaults_written_out():
-    tiny = load_recipe("demo").policy.tiny
-    assert tiny is not None
-    assert (tiny.vision_epochs, tiny.language_epochs, tiny.caption_epochs, tiny.variants) == (8, 4, 4, 1)
+def test_the_tiny_policy_has_its_defaults_written_out(write):
+    tiny = load_recipe(write()).policy.tiny
+    assert tiny == TinySpec()
+    assert tiny.report_share == 0.25
     assert Recipe.model_validate(plain()).policy.tiny is None
+
+
+def test_shares_and_weights_have_bounds(write):
+    path = write("model: tiny", "model: tiny\n  tiny: {report_share: 1.5}")
+    assert "policy.tiny.report_share is 1.5" in problem(path).what
+    assert "sft.weight_decay is -1" in problem(write(), "sft.weight_decay=-1").what
+    assert "threads is 0" in problem(write(), "threads=0").what
+    assert "policy.max_tokens is 3" in problem(write(), "policy.max_tokens=3").what
 
 
 def test_folder_names():
@@ -151,7 +190,13 @@ MISTAKES = {
         "train takes",
         "did you mean train.beta?",
     ),
-    "misplaced": ("run: demo", "run: demo\nbeta: 1", "line 8: unknown key beta", "a recipe takes: run", "train.beta?"),
+    "misplaced": (
+        "run: example",
+        "run: example\nbeta: 1",
+        "line 8: unknown key beta",
+        "a recipe takes: run",
+        "train.beta?",
+    ),
     "top level": ("seed: 11", "sead: 11", "line 8: unknown key sead", "a recipe takes: run", "did you mean seed?"),
     "in an arm": ("rule: coin_flip", "rle: 3", "unknown key arms.null_pairs.pairs.rle", "takes: rule", "pairs.rule?"),
     "split name": ("prefer: 900", "prefr: 9", "unknown key data.split.prefr", "sft, prefer", "data.split.prefer?"),
@@ -167,7 +212,7 @@ MISTAKES = {
     "not finite": ("0.90", ".nan", "evaluate.level is nan", "a finite number", "`level: 0.9`"),
     "empty": ("seed: 11", "seed:", "line 8: seed is empty", "a whole number", "`seed: 11`"),
     "not a block": ("{rule: coin_flip}", "3", "null_pairs.pairs is 3", "a block of keys", "`pairs: {rule: ...}`"),
-    "run name": ("run: demo", "run: A/b", "run is 'A/b'", "lower-case letters", "`run: demo`"),
+    "run name": ("run: example", "run: A/b", "run is 'A/b'", "lower-case letters", "`run: demo`"),
     "no rule": (
         "pairs: {rule: coin_flip}",
         "pairs: {}",
@@ -196,7 +241,7 @@ MISTAKES = {
     "twice": ("rouge_l", "chexpert", "evaluate.metrics names a metric twice", "judges", "keep one of each"),
     "arm name": ("null_pairs:", "Nil:", "arms has an arm named 'Nil'", "preference runs", "lower-case"),
     "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
-    "tiny folder": ("tiny, freeze", "m, tiny: {}, freeze", "policy.tiny says how", "tiny", "remove policy.tiny"),
+    "tiny folder": ("model: tiny", "model: m\n  tiny: {}", "policy.tiny says how", "tiny", "remove policy.tiny"),
     "options": (
         "null_pairs: {judge: chexpert",
         "null_pairs: {judge: {name: chexpert, options: {a: 1}}",
@@ -299,8 +344,8 @@ def test_a_wrong_override_is_told_as_such(override, what):
     assert problem(Path("demo"), override).what == what
 
 
-def test_explain_says_where_each_value_came_from():
-    source = read_source("demo", ["train.beta=0.05", "data.split.sft=10"])
+def test_explain_says_where_each_value_came_from(write):
+    source = read_source(write(), ["train.beta=0.05", "data.split.sft=10"])
     rows = {row.key: row for row in explain(validate(source), source)}
     assert (rows["seed"].value, rows["seed"].origin) == (11, "recipe line 8")
     assert rows["data.split"].origin == "--set"
