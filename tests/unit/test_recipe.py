@@ -241,6 +241,8 @@ MISTAKES = {
     "twice": ("rouge_l", "chexpert", "evaluate.metrics names a metric twice", "judges", "keep one of each"),
     "arm name": ("null_pairs:", "Nil:", "arms has an arm named 'Nil'", "preference runs", "lower-case"),
     "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
+    "control": ("null_pairs:", "sft_shuffled:", "arms has an arm named 'sft_shuffled'", "preference", "sft_shuffled"),
+    "no arms": ("arms:\n", "arms: {}\nx:\n", "arms is a block of keys", "at least 1", "`arms: {dpo_label: {judge"),
     "tiny folder": ("model: tiny", "model: m\n  tiny: {}", "policy.tiny says how", "tiny", "remove policy.tiny"),
     "options": (
         "null_pairs: {judge: chexpert",
@@ -342,6 +344,35 @@ def test_overrides_are_yaml_and_apply_in_order():
 )
 def test_a_wrong_override_is_told_as_such(override, what):
     assert problem(Path("demo"), override).what == what
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("judge=bertscore", "judge"),
+        ("judge.options.labels=5", "judge"),
+        ("pairs.rule=coin_flip", "pairs.rule"),
+        ("pairs={rule: coin_flip}", "pairs"),
+    ],
+)
+def test_an_override_that_every_arm_replaces_is_refused(write, override, key):
+    error = problem(write(), override)
+    assert error.what == f"--set {override}"
+    assert f"every arm of the recipe has its own {key}" in error.why
+    assert error.fix.endswith(f"--set arms.dpo_label.{override}")
+
+
+def test_what_is_said_instead_of_an_override_without_effect_works(write):
+    fix = problem(write(), "pairs.rule=coin_flip").fix
+    assert load_recipe(write(), [fix.rpartition("--set ")[2]]).resolved_arms()["dpo_label"].pairs.rule == "coin_flip"
+
+
+def test_an_override_that_some_arm_takes_is_applied(write):
+    assert (
+        load_recipe(write(), ["pairs={rule: a, min_margin: 0.5}"]).resolved_arms()["dpo_label"].pairs.min_margin == 0.5
+    )
+    path = write("judge: chexpert, pairs: {rule: coin_flip}", "pairs: {rule: coin_flip}")
+    assert load_recipe(path, ["judge=bertscore"]).resolved_arms()["null_pairs"].judge.name == "bertscore"
 
 
 def test_explain_says_where_each_value_came_from(write):

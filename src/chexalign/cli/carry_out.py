@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from chexalign.cli.options import add_json, add_recipe, add_runs
 
 if TYPE_CHECKING:
+    from chexalign.recipe import Recipe
     from chexalign.store import Manifest
     from chexalign.workflow import Workflow
 
@@ -24,16 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def with_workflow(args: argparse.Namespace, work: Callable[[Workflow], None]) -> int:
-    """Does `work` on the recipe's run, which this process alone holds meanwhile."""
+    """Does `work` on the recipe's run, once every name in the recipe is known to mean something.
+
+    A misspelt judge is so told now, and not after the hours that come before it is asked.
+    """
+    from chexalign.cli.checks import check_names
     from chexalign.recipe_load import load_recipe
+
+    recipe = load_recipe(args.recipe, args.set)
+    check_names(recipe)
+    hold(recipe, args.runs, work)
+    return 0
+
+
+def hold(recipe: Recipe, runs: Path, work: Callable[[Workflow], None]) -> None:
+    """Does `work` on the recipe's run, whose folder this process alone holds meanwhile."""
     from chexalign.stage import locked
     from chexalign.workflow import Workflow, open_run
 
-    recipe = load_recipe(args.recipe, args.set)
-    root = Path(args.runs) / recipe.run
-    with locked(root):
-        work(Workflow(recipe, open_run(recipe, Path(args.runs))))
-    return 0
+    with locked(runs / recipe.run):
+        work(Workflow(recipe, open_run(recipe, runs)))
 
 
 def print_manifests(manifests: dict[str, Manifest], *, as_json: bool) -> None:

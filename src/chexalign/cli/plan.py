@@ -6,12 +6,10 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chexalign.cli.checks import check_data, check_names
 from chexalign.cli.options import add_json, add_recipe, print_rows
-from chexalign.errors import UserError
-from chexalign.registry import registry
 
 if TYPE_CHECKING:
     from chexalign.recipe import JudgeSpec, Recipe
@@ -23,17 +21,23 @@ BASIS = (
     "seconds: one CPU core, a rough guess from trial runs of a policy of that size, reports of 30 words; "
     "two workers need about half. results/demo.json has the measured time of the built-in example."
 )
-_SECONDS = {  # per row, see BASIS
-    "draw": 0.02,
-    "vision": 0.0015,
-    "language": 0.012,
-    "caption": 0.008,
-    "sft": 0.015,
-    "sample": 0.028,
-    "greedy": 0.02,
-    "train": 0.06,
+_SECONDS = {  # per row of the stage, see BASIS
+    "draw": 0.02,  # studies, pretrain/phantoms: an image
+    "vision": 0.0015,  # pretrain/tower: an image in an epoch
+    "language": 0.012,  # pretrain/language: a text in an epoch
+    "caption": 0.008,  # pretrain/caption: an example in an epoch
+    "sft": 0.015,  # policy/sft: an example in an epoch
+    "sample": 0.028,  # candidates: a candidate
+    "ref_logps": 0.005,  # ref_logps: a candidate
+    "train": 0.06,  # policy/ARM: a pair in an epoch
+    "greedy": 0.02,  # predictions: a report
 }
-_JUDGE_SECONDS = {"chexpert": 0.0003, "bertscore": 0.0125, "rouge_l": 0.0001, "bleu_4": 0.0002}
+_JUDGE_SECONDS = {  # scores, metrics: a report
+    "chexpert": 0.0003,
+    "bertscore": 0.0125,
+    "rouge_l": 0.0001,
+    "bleu_4": 0.0002,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,109 +75,80 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_names(recipe: Recipe) -> None:
-    """Loads every dataset, judge, pair rule and loss that the recipe names.
-
-    Raises: UserError for a name that is unknown or cannot be loaded, options that a judge does not take, a parameter
-    that a plugin's loss needs, or a policy folder that is not there.
-    """
-    from chexalign.judges.stage import make_judge
-
-    registry("datasets").get(recipe.data.source)
-    for arm in recipe.resolved_arms().values():
-        make_judge(arm.judge)
-        registry("pair_rules").get(arm.pairs.rule)
-        loss = registry("losses").get(arm.train.algorithm)
-        given = {name.rstrip("_") for name in arm.train.parameters()}
-        lacking = [name for name in getattr(loss, "required", ()) if name.rstrip("_") not in given]
-        if lacking:
-            raise UserError(
-                f"train.{lacking[0]} is missing",
-                f"{arm.train.algorithm} needs {' and '.join(loss.required)}, and a scientific choice has no default",
-                f"add `{lacking[0]}:` to the block train",
-            )
-    for metric in recipe.evaluate.metrics:
-        make_judge(metric)
-    if recipe.policy.model != "tiny" and not (Path(recipe.policy.model) / "config.json").is_file():
-        raise UserError(
-            f"policy.model is {recipe.policy.model!r}",
-            "it is neither `tiny` nor a folder with a config.json in Hugging Face format",
-            "give the folder of a downloaded model; nothing is downloaded at run time",
-        )
-
-
-def check_data(recipe: Recipe) -> str:
-    """One line on the studies that are there and those that are left out, with reasons.
-
-    Raises: UserError when the collection cannot be read or has fewer studies than `data.split` asks for.
-    """
-    from chexalign.workflow import make_dataset
-
-    dataset = make_dataset(recipe)
-    items, dropped = dataset.items()
-    reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
-    return f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
-
-
 def stages(recipe: Recipe) -> Iterator[Stage]:
-    """The stages of a run in order."""
-    tiny = recipe.policy.model == "tiny"
-
-    def cost(kind: str, rows: float) -> float | None:
-        return round(_SECONDS[kind] * rows, 1) if tiny else None
-
-    split, n, arms = recipe.data.split, recipe.sample.n, recipe.resolved_arms()
-    studies, sft, prompts, tested = (
-        sum(split.values()),
-        split.get("sft", 0),
-        split[recipe.sample.split],
-        split[recipe.evaluate.split],
-    )
-    yield Stage("studies", studies, "studies", "data.split", cost("draw", studies * len(recipe.data.views)))
-    if recipe.policy.tiny is not None:
-        yield from _tiny_stages(recipe, sft)
+    """The stages of a run in order, named after their folders."""
+    split, n = recipe.data.split, recipe.sample.n
+    tiny = recipe.policy.tiny is not None
+    images = sum(split.values()) * len(recipe.data.views)
+    drawn = images if recipe.data.images is None else 0
+    yield Stage("studies", sum(split.values()), "studies", "data.split", _seconds("draw", drawn))
+    if tiny:
+        yield from _pretraining(recipe)
     if recipe.sft is not None:
+        sft = split.get("sft", 0)
         examples = sft * recipe.sft.epochs
-        yield Stage("sft", examples, "examples", f"{sft} studies x {recipe.sft.epochs}", cost("sft", examples))
+        how = f"{sft} studies x {recipe.sft.epochs}"
+        yield Stage("policy/sft", examples, "examples", how, _seconds("sft", examples, known=tiny))
+    prompts = split[recipe.sample.split]
     yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
-    yield Stage("candidates", n * prompts, "candidates", f"{n} x {prompts} prompts", cost("sample", n * prompts))
-    yield from _arm_stages(recipe, n * prompts, prompts)
-    reports = tested * (1 + len(arms))
-    how = f"{tested} studies of {recipe.evaluate.split} x {1 + len(arms)} policies"
-    yield Stage("predictions", reports, "reports", how, cost("greedy", reports))
-    seconds = [_judge_seconds(metric, reports) for metric in recipe.evaluate.metrics]
-    how = f"{len(seconds)} metrics x {reports} reports, {recipe.evaluate.bootstrap} resamples"
-    total = None if None in seconds else round(sum(filter(None, seconds)), 1)
-    yield Stage("estimates", len(seconds) * reports, "judgements", how, total)
+    candidates = n * prompts
+    how, seconds = f"{n} x {prompts} prompts", _seconds("sample", candidates, known=tiny)
+    yield Stage("candidates", candidates, "candidates", how, seconds)
+    yield from _arm_stages(recipe, prompts, known=tiny)
+    yield from _evaluation(recipe, known=tiny)
 
 
-def _tiny_stages(recipe: Recipe, sft: int) -> Iterator[Stage]:
-    tiny = recipe.policy.tiny
+def _pretraining(recipe: Recipe) -> Iterator[Stage]:
+    """What makes the tiny policy before SFT; each part reads the sft split."""
+    tiny, sft = recipe.policy.tiny, recipe.data.split.get("sft", 0)
     assert tiny is not None
-    images = sft * (1 + tiny.variants)
+    phantoms = tiny.variants * sft if recipe.data.images is None else 0
+    if phantoms:
+        how = f"{tiny.variants} more phantoms x {sft} studies"
+        yield Stage("pretrain/phantoms", phantoms, "images", how, _seconds("draw", phantoms))
+    captions = sft + round(tiny.report_share * sft)
     work = {
-        "vision": (images, tiny.vision_epochs, _SECONDS["draw"] * sft * tiny.variants),
-        "language": (sft, tiny.language_epochs, 0.0),
-        "caption": (sft, tiny.caption_epochs, 0.0),
+        "tower": ("vision", sft + phantoms, tiny.vision_epochs),
+        "language": ("language", sft, tiny.language_epochs),
+        "caption": ("caption", captions, tiny.caption_epochs),
     }
-    for name, (each, epochs, drawing) in work.items():
-        seconds = round(drawing + _SECONDS[name] * each * epochs, 1)
-        yield Stage(f"tiny {name}", each * epochs, "examples", f"{each} x {epochs}", seconds)
+    for part, (kind, each, epochs) in work.items():
+        how = f"{each} x {epochs}"
+        yield Stage(f"pretrain/{part}", each * epochs, "examples", how, _seconds(kind, each * epochs))
 
 
-def _arm_stages(recipe: Recipe, candidates: int, prompts: int) -> Iterator[Stage]:
+def _arm_stages(recipe: Recipe, prompts: int, *, known: bool) -> Iterator[Stage]:
     from chexalign.recipe import folder_name
 
-    arms = recipe.resolved_arms()
+    arms, candidates = recipe.resolved_arms(), recipe.sample.n * prompts
     for folder, judge in {folder_name(arm.judge): arm.judge for arm in arms.values()}.items():
-        yield Stage(
-            f"scores/{folder}", candidates, "judgements", "one per candidate", _judge_seconds(judge, candidates)
-        )
+        seconds = _judge_seconds(judge, candidates)
+        yield Stage(f"scores/{folder}", candidates, "judgements", "one per candidate", seconds)
     for name, arm in arms.items():
         yield Stage(f"pairs/{name}", prompts, "pairs", f"at most, rule {arm.pairs.rule}", 0.0)
+    used = min(recipe.sample.n, 2 * len(arms)) * prompts
+    how, seconds = "at most, candidates that are in a pair", _seconds("ref_logps", used, known=known)
+    yield Stage("ref_logps", used, "candidates", how, seconds)
+    for name, arm in arms.items():
         pairs = round(prompts * arm.train.epochs)
-        seconds = round(_SECONDS["train"] * pairs, 1) if recipe.policy.model == "tiny" else None
-        yield Stage(f"policy/{name}", pairs, "pairs", f"at most, epochs: {arm.train.epochs:g}", seconds)
+        how, seconds = f"at most, epochs: {arm.train.epochs:g}", _seconds("train", pairs, known=known)
+        yield Stage(f"policy/{name}", pairs, "pairs", how, seconds)
+
+
+def _evaluation(recipe: Recipe, *, known: bool) -> Iterator[Stage]:
+    spec, arms = recipe.evaluate, len(recipe.resolved_arms())
+    tested = recipe.data.split[spec.split]
+    reports = tested * (2 + arms)
+    how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms > 1]})"
+    yield Stage("predictions", reports, "reports", how, _seconds("greedy", reports, known=known))
+    each = [_judge_seconds(metric, reports) for metric in spec.metrics]
+    how = f"{len(each)} metrics x {reports} reports, {spec.bootstrap} resamples"
+    total = None if None in each else round(sum(filter(None, each)), 1)
+    yield Stage("metrics", len(each) * reports, "judgements", how, total)
+
+
+def _seconds(kind: str, rows: float, *, known: bool = True) -> float | None:
+    return round(_SECONDS[kind] * rows, 1) if known else None
 
 
 def _judge_seconds(judge: JudgeSpec, reports: int) -> float | None:

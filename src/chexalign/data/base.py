@@ -49,11 +49,12 @@ def assign_splits(ids: list[str], sizes: dict[str, int], *, seed: int) -> dict[s
     """
     wanted = sum(sizes.values())
     if wanted > len(ids):
+        largest = max(sizes, key=lambda name: sizes[name])
         raise UserError(
             f"data.split asks for {wanted} studies: " + ", ".join(f"{name} {n}" for name, n in sizes.items()) + ".",
             f"The collection has {len(ids)} usable ones.",
-            "Make the splits smaller, e.g. --set data.split.sft="
-            + str(max(1, sizes.get("sft", 0) - wanted + len(ids))),
+            "Make the splits smaller, e.g. --set data.split."
+            + f"{largest}={max(1, sizes[largest] - wanted + len(ids))}",
         )
     order = sorted(ids, key=lambda i: digest("split", seed, i))
     names = [name for name, n in sizes.items() for _ in range(n)]

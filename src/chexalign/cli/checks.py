@@ -1,0 +1,61 @@
+"""What can be known of a recipe before anything is spent: that its names mean something, and that there is data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chexalign.errors import UserError
+from chexalign.registry import registry
+
+if TYPE_CHECKING:
+    from chexalign.recipe import Recipe, TrainSpec
+
+
+def check_names(recipe: Recipe) -> None:
+    """Loads every dataset, template, judge, pair rule and loss that the recipe names.
+
+    Raises: UserError for a name that is unknown or cannot be loaded, options that a judge does not take, a parameter
+    that a plugin's loss needs, or a policy folder that is not there.
+    """
+    from chexalign.data.templates import get_template
+    from chexalign.judges.stage import make_judge
+
+    registry("datasets").get(recipe.data.source)
+    get_template(recipe.policy.template)
+    for arm in recipe.resolved_arms().values():
+        make_judge(arm.judge)
+        registry("pair_rules").get(arm.pairs.rule)
+        _check_loss(arm.train)
+    for metric in recipe.evaluate.metrics:
+        make_judge(metric)
+    if recipe.policy.model != "tiny" and not (Path(recipe.policy.model) / "config.json").is_file():
+        raise UserError(
+            f"policy.model is {recipe.policy.model!r}",
+            "it is neither `tiny` nor a folder with a config.json in Hugging Face format",
+            "give the folder of a downloaded model; nothing is downloaded at run time",
+        )
+
+
+def check_data(recipe: Recipe) -> str:
+    """One line on the studies that are there and those that are left out, with reasons.
+
+    Raises: UserError when the collection cannot be read or has fewer studies than `data.split` asks for.
+    """
+    from chexalign.workflow import make_dataset
+
+    items, dropped = make_dataset(recipe).items()
+    reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
+    return f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
+
+
+def _check_loss(train: TrainSpec) -> None:
+    loss = registry("losses").get(train.algorithm)
+    given = {name.rstrip("_") for name in train.parameters()}
+    lacking = [name for name in getattr(loss, "required", ()) if name.rstrip("_") not in given]
+    if lacking:
+        raise UserError(
+            f"train.{lacking[0]} is missing",
+            f"{train.algorithm} needs {' and '.join(loss.required)}, and a scientific choice has no default",
+            f"add `{lacking[0]}:` to the block train",
+        )
