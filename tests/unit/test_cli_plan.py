@@ -1,0 +1,134 @@
+"""A plan has every stage of the run under the name of its folder, and refuses what the run would refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chexalign import workflow
+from chexalign.cli import checks, main, plan
+from chexalign.errors import UserError
+from chexalign.judges import stage as judges_stage
+from chexalign.recipe import JudgeSpec
+from chexalign.recipe_load import load_recipe
+from chexalign.run_folder import RunFolder
+
+
+class FakeDataset:
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def items(self) -> tuple[list[int], dict[str, int]]:
+        return [0] * sum(self.options["split"].values()), {"no_findings": 3}
+
+
+class FakeJudge:
+    def __init__(self, *, of: object = None, strict: bool = False) -> None:
+        self.of, self.strict = of, strict
+
+
+class FakeRule:
+    pass
+
+
+class FakeLoss:
+    required = ("beta",)
+
+
+FAKES = {"datasets": FakeDataset, "judges": FakeJudge, "pair_rules": FakeRule, "losses": FakeLoss}
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    for module in (checks, judges_stage, workflow):
+        monkeypatch.setattr(module, "registry", lambda kind: SimpleNamespace(get=lambda name: FAKES[kind]))
+
+
+def test_plan_counts_the_rows_of_every_stage(fakes, capsys):
+    assert main.main(["plan", "quick", "--json"]) == 0
+    captured = capsys.readouterr()
+    rows = {row["stage"]: row["rows"] for row in json.loads(captured.out)}
+    recipe = load_recipe("quick")
+    split, n, arms = recipe.data.split, recipe.sample.n, len(recipe.resolved_arms())
+    assert rows["studies"] == sum(split.values())
+    assert rows["prompts"] == split["prefer"]
+    assert rows["candidates"] == rows["scores/chexpert"] == rows["scores/bertscore"] == n * split["prefer"]
+    assert rows["ref_logps"] == min(n, 2 * arms) * split["prefer"]
+    assert rows["predictions"] == split["test"] * (2 + arms)  # the shuffled control too
+    assert rows["metrics"] == rows["predictions"] * len(recipe.evaluate.metrics)
+    assert "left out: no_findings 3" in captured.err
+    assert plan.BASIS in captured.err
+
+
+def test_plan_gives_no_cost_for_a_model_it_has_not_measured(fakes, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    recipe = load_recipe("quick", [f"policy={{model: {tmp_path}}}", "evaluate.metrics=[acme]"])
+    checks.check_names(recipe)
+    rows = {stage.stage: stage.seconds for stage in plan.stages(recipe)}
+    assert rows["candidates"] is rows["ref_logps"] is rows["predictions"] is rows["metrics"] is None
+    assert not [name for name in rows if name.startswith("pretrain")]
+
+
+def test_plan_counts_what_makes_the_tiny_policy():
+    tiny = "policy.tiny={vision_epochs: 2, language_epochs: 3, caption_epochs: 5, report_share: 0.5, variants: 4}"
+    settings = [tiny, "data.split.sft=10", "sft.epochs=7"]
+    rows = {stage.stage: stage.rows for stage in plan.stages(load_recipe("quick", settings))}
+    assert rows["pretrain/phantoms"] == 4 * 10
+    assert rows["pretrain/tower"] == (10 + 4 * 10) * 2
+    assert (rows["pretrain/language"], rows["pretrain/caption"]) == (10 * 3, (10 + 5) * 5)
+    assert rows["policy/sft"] == 10 * 7
+
+
+def test_plan_draws_nothing_where_the_images_are_given(tmp_path):
+    recipe = load_recipe("quick", [f"data.images={tmp_path}", "policy.tiny.variants=4"])
+    rows = {stage.stage: stage for stage in plan.stages(recipe)}
+    assert "pretrain/phantoms" not in rows
+    assert rows["studies"].seconds == 0
+    assert rows["pretrain/tower"].rows == recipe.data.split["sft"] * recipe.policy.tiny.vision_epochs
+
+
+def test_plan_names_every_stage_after_its_folder():
+    recipe = load_recipe("quick")
+    run = RunFolder(Path("r"))
+    arms = recipe.resolved_arms()
+    folders = [
+        run.studies.folder,
+        *map(run.pretrained, ("phantoms", "tower", "language", "caption")),
+        run.policy("sft"),
+    ]
+    folders += [
+        run.prompts.folder,
+        run.candidates.folder,
+        run.scores("chexpert").folder,
+        run.scores("bertscore").folder,
+    ]
+    folders += [run.pairs(arm).folder for arm in arms] + [run.ref_logps] + [run.policy(arm) for arm in arms]
+    folders += [run.predictions("sft").folder.parent, run.metric("chexpert", "sft").folder.parents[1]]
+    assert [stage.stage for stage in plan.stages(recipe)] == [str(path.relative_to("r")) for path in folders]
+
+
+def test_plan_refuses_a_policy_folder_that_is_not_there(fakes, tmp_path):
+    with pytest.raises(UserError, match="nothing is downloaded"):
+        checks.check_names(load_recipe("quick", [f"policy={{model: {tmp_path}}}"]))
+
+
+def test_plan_refuses_a_parameter_that_a_plugins_loss_lacks(fakes):
+    recipe = load_recipe("quick", ["train={algorithm: acme_po, tau: 1, learning_rate: 1e-4}"])
+    with pytest.raises(UserError, match=r"train\.beta is missing"):
+        checks.check_names(recipe)
+
+
+def test_plan_refuses_options_that_a_judge_does_not_take(fakes):
+    spec = JudgeSpec.model_validate({"name": "lc", "of": {"name": "chexpert", "options": {"strict": True}}})
+    assert judges_stage.make_judge(spec).of.strict
+    with pytest.raises(UserError, match="judge chexpert with labels"):
+        judges_stage.make_judge(JudgeSpec(name="chexpert", options={"labels": 3}))
+
+
+def test_plan_names_an_unknown_judge():
+    with pytest.raises(UserError, match="there is no judge 'bertscre'"):
+        judges_stage.make_judge(JudgeSpec(name="bertscre"))
