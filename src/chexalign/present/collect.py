@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+
 from chexalign import __version__, artifact, atomic
 from chexalign.evaluate.reports import PolicyResults
 from chexalign.evaluate.stage import evaluated, read_estimates
@@ -17,13 +19,14 @@ from chexalign.judges.chexpert import positives
 from chexalign.present.claims import ArmOutline, claims
 from chexalign.present.data import BASELINE, CONTROL, Case, CaseImage, Curve, PairSet, ReportData, StageRow
 from chexalign.recipe import Recipe, folder_name
-from chexalign.run_folder import SFT, RunFolder
+from chexalign.run_folder import RunFolder
 from chexalign.store import MANIFEST, Manifest
 from chexalign.types import ImageRef, Study
 
 _PACKAGES = ("torch", "transformers", "numpy", "pyarrow")
 _CASE_SIDE_PX = 256
 _BY_CHANGE, _BY_LOT = 3, 6  # cases: most improved, as many most worsened, and drawn by lot
+_RANKED_BY = "chexpert"
 _CURVES = ("loss", "reward_margin", "accuracy")
 
 SYNTHETIC_NOTE = (
@@ -35,6 +38,7 @@ WEAK_NOTE = (
     "How well the policy is trained before alignment decides how much alignment can add; here it is small and was "
     "given minutes, so it misses much."
 )
+LOT_NOTE = "The cases shown were drawn by lot."
 CASES_NOTE = (
     f"Of the cases shown, {_BY_CHANGE} gained most and {_BY_CHANGE} lost most in label agreement under the first arm; "
     f"the other {_BY_LOT} were drawn by lot."
@@ -58,7 +62,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         title=f"chexalign: {recipe.run}",
         run_name=recipe.run,
         recipe_yaml=recipe.to_yaml(),
-        notes=[*notes, CASES_NOTE],
+        notes=[*notes, CASES_NOTE if _ranked(results) else LOT_NOTE],
         synthetic=synthetic,
         stages=stage_rows(run),
         estimates=estimates,
@@ -157,15 +161,22 @@ def _cases(
 
 def _chosen_cases(studies: Sequence[Study], results: Sequence[PolicyResults], *, seed: int) -> list[int]:
     """Indices of studies: most improved, most worsened, and a draw from the rest; follows from the seed."""
-    after = next((r for r in results if r.name not in (SFT, CONTROL)), None)
-    before = next(r for r in results if r.name == BASELINE)
     lot = sorted(range(len(studies)), key=lambda i: keyed_seed(seed, "case", studies[i].id))
-    if after is None or "chexpert" not in after.values:
+    ranked_by = _ranked(results)
+    if ranked_by is None:
         return lot[: 2 * _BY_CHANGE + _BY_LOT]
-    change = after.values["chexpert"] - before.values["chexpert"]
+    before, after = ranked_by
+    change = np.nan_to_num(after.values[_RANKED_BY] - before.values[_RANKED_BY])  # unscored: no change to show
     ranked = sorted(lot, key=lambda i: -change[i])
     extremes = ranked[:_BY_CHANGE] + ranked[-_BY_CHANGE:]
     return list(dict.fromkeys(extremes + lot))[: 2 * _BY_CHANGE + _BY_LOT]
+
+
+def _ranked(results: Sequence[PolicyResults]) -> tuple[PolicyResults, PolicyResults] | None:
+    """The two policies whose difference in label agreement ranks the cases; None where it was not measured."""
+    before = next(r for r in results if r.name == BASELINE)
+    after = next((r for r in results if r.name not in (BASELINE, CONTROL)), None)
+    return (before, after) if after is not None and _RANKED_BY in after.values else None
 
 
 def _labels(text: str) -> list[str]:
