@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chexalign.cli import doctor, main
+from chexalign.cli import doctor, list_, main
 from chexalign.cli.options import print_rows
 
 HEAVY = ("torch", "transformers", "pyarrow", "pandas", "numpy", "scipy", "pydantic")
@@ -140,6 +140,20 @@ def test_list_prints_json_and_columns(kind, capsys):
     assert all(row["name"] and row["what"] for row in rows)
     assert main.main(["list", kind]) == 0
     assert capsys.readouterr().out.startswith("NAME")
+
+
+def test_list_shows_the_version_of_a_judge_that_has_it_only_once_made():
+    class Made:
+        def __init__(self) -> None:
+            self.version = "1-of-what-is-installed"
+
+    class Wrapper:
+        def __init__(self, *, of: object) -> None:
+            self.version = "never"
+
+    assert list_._version("judges", Made) == "1-of-what-is-installed"
+    assert list_._version("judges", Wrapper) is None
+    assert list_._version("losses", Made) is None
 
 
 def test_columns_that_are_empty_everywhere_are_left_out(capsys):

@@ -36,11 +36,22 @@ def _row(kind: Kind, entry: Entry) -> dict[str, Any]:
         found = registry(kind).get(entry.name)
     except UserError as error:
         return row | {"what": f"cannot be loaded: {error.why}"} | described
-    version, about = getattr(found, "version", None), getattr(found, "describe", None)
+    about = getattr(found, "describe", None)
     about = about if isinstance(about, dict) else {}
     summary = (inspect.getdoc(found) or "").partition("\n")[0]
-    row |= {"version": version if isinstance(version, str) else None, "what": summary}
+    row |= {"version": _version(kind, found), "what": summary}
     return row | {key: about.get(key) for key in _DESCRIBED}
+
+
+def _version(kind: Kind, found: Any) -> str | None:
+    """The version of a class; that of a judge can depend on what is installed, so it may take making one to know."""
+    if kind == "judges" and not isinstance(getattr(found, "version", None), str):
+        try:
+            found = found()
+        except Exception:  # it needs options, a judge inside, or a package that is not here
+            return None
+    version = getattr(found, "version", None)
+    return version if isinstance(version, str) else None
 
 
 def _recipes() -> list[dict[str, Any]]:

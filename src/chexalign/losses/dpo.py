@@ -36,7 +36,7 @@ def dpo_loss(logps: PairLogps, *, beta: float, label_smoothing: float = 0.0) -> 
 
 
 class DPO:
-    """The `dpo` loss of the registry; see `dpo_loss`."""
+    """Direct preference optimization, with its parameters set; see `dpo_loss`."""
 
     reduction: Reduction = "sum_logp"
     needs_ref = True

@@ -59,7 +59,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
     synthetic = any(image.synthetic for s in studies.values() for image in s.images)
     notes = [SYNTHETIC_NOTE, WEAK_NOTE] if synthetic else []
     return ReportData(
-        title=f"chexalign: {recipe.run}",
+        title="Chest X-ray reports before and after preference training",
         run_name=recipe.run,
         recipe_yaml=recipe.to_yaml(),
         notes=[*notes, CASES_NOTE if _ranked(results) else LOT_NOTE],
