@@ -96,6 +96,13 @@ class PolicySpec(Block):
         default=None, validate_default=True, description="how the tiny policy is made, when model is tiny"
     )
 
+    @field_validator("freeze")
+    @classmethod
+    def _leaves_a_part(cls, freeze: list[str]) -> list[str]:
+        if {"vision", "projector", "language"} <= set(freeze):
+            raise _mistake("freezes every part, so that training would change nothing", "leave a part out")
+        return freeze
+
     @field_validator("tiny")
     @classmethod
     def _only_for_tiny(cls, tiny: TinySpec | None, info: ValidationInfo) -> TinySpec | None:

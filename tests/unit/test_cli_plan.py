@@ -132,3 +132,14 @@ def test_plan_refuses_options_that_a_judge_does_not_take(fakes):
 def test_plan_names_an_unknown_judge():
     with pytest.raises(UserError, match="there is no judge 'bertscre'"):
         judges_stage.make_judge(JudgeSpec(name="bertscre"))
+
+
+def test_plan_refuses_a_folder_of_images_that_is_not_there(fakes, tmp_path):
+    with pytest.raises(UserError, match=r"no such folder"):
+        checks.check_data(load_recipe("quick", [f"data.images={tmp_path / 'nowhere'}"]))
+
+
+@pytest.mark.parametrize(("split", "warned"), [("test", False), ("validation", False), ("prefer", True), ("sft", True)])
+def test_plan_warns_when_the_evaluated_split_is_trained_on(fakes, capsys, split, warned):
+    assert main.main(["plan", "quick", "--set", f"evaluate.split={split}"]) == 0
+    assert ("trained on" in capsys.readouterr().err) is warned

@@ -243,6 +243,13 @@ MISTAKES = {
     "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
     "control": ("null_pairs:", "sft_shuffled:", "arms has an arm named 'sft_shuffled'", "preference", "sft_shuffled"),
     "no arms": ("arms:\n", "arms: {}\nx:\n", "arms is a block of keys", "at least 1", "`arms: {dpo_label: {judge"),
+    "all frozen": (
+        "[vision]",
+        "[vision, language, projector]",
+        "policy.freeze freezes every part",
+        "no training changes",
+        "leave a part out",
+    ),
     "tiny folder": ("model: tiny", "model: m\n  tiny: {}", "policy.tiny says how", "tiny", "remove policy.tiny"),
     "options": (
         "null_pairs: {judge: chexpert",

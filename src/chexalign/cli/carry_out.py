@@ -29,11 +29,13 @@ def with_workflow(args: argparse.Namespace, work: Callable[[Workflow], None]) ->
 
     A misspelt judge is so told now, and not after the hours that come before it is asked.
     """
-    from chexalign.cli.checks import check_names
+    from chexalign.cli.checks import check_names, seen_in_training
     from chexalign.recipe_load import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)
     check_names(recipe)
+    if warning := seen_in_training(recipe):
+        print(f"warning: {warning}", file=sys.stderr)
     hold(recipe, args.runs, work)
     return 0
 

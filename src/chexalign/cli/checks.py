@@ -44,9 +44,24 @@ def check_data(recipe: Recipe) -> str:
     """
     from chexalign.workflow import make_dataset
 
+    if recipe.data.images is not None and not recipe.data.images.is_dir():
+        raise UserError(
+            f"data.images is {str(recipe.data.images)!r}",
+            "there is no such folder, and with it set no other images are looked for",
+            "give the folder with the collection's image files, or leave data.images out",
+        )
     items, dropped = make_dataset(recipe).items()
     reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
     return f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
+
+
+def seen_in_training(recipe: Recipe) -> str | None:
+    """A warning when the split that policies are compared on is also one that they learn from."""
+    split = recipe.evaluate.split
+    learnt = {recipe.sample.split} | ({"sft"} if recipe.sft is not None else set())
+    if split not in learnt:
+        return None
+    return f"evaluate.split is {split}, which the policies are trained on: the numbers will flatter them"
 
 
 def _check_loss(train: TrainSpec) -> None:

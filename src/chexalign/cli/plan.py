@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from chexalign.cli.checks import check_data, check_names
+from chexalign.cli.checks import check_data, check_names, seen_in_training
 from chexalign.cli.options import add_json, add_recipe, print_rows
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if unknown:
         print(f"not counted, they depend on your model and machine: {', '.join(unknown)}", file=sys.stderr)
     print(BASIS, file=sys.stderr)
+    if warning := seen_in_training(recipe):
+        print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
