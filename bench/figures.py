@@ -248,7 +248,7 @@ def rendered(name: str, results: Results, *, images: str) -> str:
     Raises: KeyError for a name that is neither a block nor a figure of a file that is there.
     """
     if name == PLOT:
-        return f"![{PLOTTED}]({images}/demo.svg)" if "demo" in results else NOT_YET
+        return f"\n\n![{PLOTTED}]({images}/demo.svg)\n\n" if "demo" in results else NOT_YET
     if name in BLOCKS:
         stem, render = BLOCKS[name]
         return f"\n\n{render(results[stem])}\n\n" if stem in results else NOT_YET

@@ -10,6 +10,7 @@ but medians over seeds, and copies no report text. The runs must be of one recip
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -175,16 +176,24 @@ def account(run: Run) -> dict[str, Any]:
     """How one run was made."""
     calls = run.timing["calls"] if run.timing else []
     commits = sorted({call["commit"] for call in calls})
-    versions = {manifest.code_version for manifest in run.manifests.values()} - {None}
     return {
         "run": run.recipe.run,
         "seed": run.recipe.seed,
         "recipe_digest": run.recipe.digest(),
-        "code_versions": sorted(versions),
+        "code_versions": sorted({manifest.code_version for manifest in run.manifests.values()}),
         "commits": commits,
         "calls": len(calls),
         "load_before": [call["load_before"] for call in calls],
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def shared_recipe(runs: list[Run]) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def result(roots: list[Path], quick: Path) -> dict[str, Any]:
         "commit": commits.pop() if len(commits) == 1 else commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machines[0] if machines else machine(),
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
+        "versions": versions(),
         "seeds": [run.recipe.seed for run in runs],
         "arms": {name: folder_name(arm.judge) for name, arm in runs[0].recipe.resolved_arms().items()},
         "recipe": recipe,

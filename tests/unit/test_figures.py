@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -12,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from chexalign import atomic
 from chexalign.recipe_load import load_recipe
+from chexalign.run_folder import RunFolder
+from chexalign.store import Manifest
+from chexalign.types import Estimate
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
@@ -84,6 +89,14 @@ def test_no_page_has_an_open_marker():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         text = page.read_text(encoding="utf-8")
         assert text.count("<!-- figure: ") == len(figures.MARKER.findall(text)) == text.count("<!-- /figure -->")
+
+
+def test_no_marker_breaks_a_paragraph():
+    """A line that begins with a comment is raw HTML in Markdown: it ends the paragraph, and stays as it is."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("<!-- figure: "):
+                assert (line.endswith(" -->") and line.count("<!--") == 1) or figures.NOT_YET in line, line
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
@@ -175,3 +188,80 @@ def test_every_block_renders_from_a_demo_and_the_drawing_repeats():
     assert draw[0] == draw[1]
     assert ">dpo_label</text>" in draw[0]
     assert "3,250" in figures.pipeline_svg(content["figures"])
+
+
+ISSUED = [
+    *("micro_f1_13_vs_mesh.sft", "micro_f1_13_vs_mesh.sft_shuffled"),
+    *(f"{metric}.delta.{arm}" for metric in ("micro_f1_13_vs_mesh", "judge_score") for arm in ARMS),
+    *("judge_score.sft", "judge_score.sft_shuffled", "words.reference"),
+]
+
+
+def finished_run(root: Path, *, seed: int, settings: tuple[str, ...] = ()) -> Path:
+    """A folder that looks like a finished run: recipe, estimates and manifests without rows."""
+    recipe = load_recipe("demo", [f"seed={seed}", f"run={root.name}", *settings])
+    run = RunFolder(root)
+    atomic.write_text(run.recipe, recipe.to_yaml())
+    rows = [made_up("words", "reference")]
+    for metric in ("mesh.micro_f1_13", "chexpert.micro_f1_13", "chexpert", "bertscore", "rouge_l", "words"):
+        rows += [made_up(metric, "sft"), made_up(metric, "sft_shuffled"), made_up(metric, "sft_shuffled", "sft")]
+        rows += [made_up(metric, arm, "sft") for arm in ARMS]
+    atomic.write_json(run.estimates, {"fingerprint": "x", "estimates": [dataclasses.asdict(row) for row in rows]})
+    for name in ("studies", "candidates", "policy/sft", "predictions/sft", "predictions/dpo_label"):
+        extra = {"validation_nll": 1.5} if name == "policy/sft" else {}
+        Manifest(name, "x", {}, {}, seed, 7, {"tie": 3}, "x", 2.0, extra=extra).save(root / name)
+    return root
+
+
+def made_up(metric: str, policy: str, baseline: str | None = None) -> Estimate:
+    return Estimate(metric, policy, "test", 0.2, 0.1, 0.3, 0.9, 600, 600, "bootstrap", baseline)
+
+
+def test_runs_become_the_figures_that_were_asked_for(tmp_path):
+    roots = [finished_run(tmp_path / f"seed{seed}", seed=seed) for seed in (12, 11)]
+    found = script("measure_demo").result(roots, tmp_path / "none")
+    assert found["seeds"] == [11, 12]
+    for seed in (11, 12):
+        assert {f"demo.seed{seed}.{name}" for name in ISSUED} <= set(found["figures"])
+    assert found["figures"]["demo.seed11.judge_score.delta.dpo_bertscore"]["metric"] == "bertscore"
+    assert found["figures"]["demo.seed11.judge_score.delta.null_pairs"]["metric"] == "chexpert"
+    assert found["figures"]["demo.counts.reports"]["value"] == 10
+    assert found["figures"]["demo.seconds.predictions"]["value"] == 4.0
+    assert "demo.minutes" not in found["figures"]
+    assert str(tmp_path) not in json.dumps(found)
+    for figure in found["figures"].values():
+        assert all((ROOT / test).is_file() for test in re.findall(r"tests/\S+?\.py", figure["checked"]))
+
+
+def test_runs_of_different_recipes_are_not_put_together(tmp_path):
+    roots = [finished_run(tmp_path / "a", seed=11), finished_run(tmp_path / "b", seed=12, settings=("train.beta=0.2",))]
+    with pytest.raises(SystemExit, match="another recipe"):
+        script("measure_demo").result(roots, tmp_path / "none")
+    with pytest.raises(SystemExit, match="same seed"):
+        script("measure_demo").result([roots[0], finished_run(tmp_path / "c", seed=11)], tmp_path / "none")
+    with pytest.raises(SystemExit, match="no finished run"):
+        script("measure_demo").result([tmp_path / "d"], tmp_path / "none")
+
+
+def test_a_run_s_calls_are_added_up_and_a_refused_one_is_not(tmp_path):
+    time_demo, measure, root = script("time_demo"), script("measure_demo"), tmp_path / "run"
+    code = [sys.executable, "-c"]
+    assert time_demo.timed([*code, "import time; time.sleep(0.3); raise SystemExit(130)"], root) == 130
+    assert time_demo.timed([*code, "raise SystemExit(2)"], root) == 2
+    assert time_demo.timed([*code, "import time; time.sleep(0.3)"], root) == 0
+    finished_run(root, seed=11)
+    account = atomic.read_json(root / "timing.json")
+    assert time_demo.timed([*code, "pass"], root) == 0  # nothing left to do: the account stays
+    assert account == atomic.read_json(root / "timing.json")
+    assert [call["exit_code"] for call in account["calls"]] == [130, 0]
+    assert 0.6 / 60 < account["minutes"] < 1
+    assert account["peak_mb"] > 1
+    figures = measure.result([root], tmp_path / "none")["figures"]
+    assert figures["demo.minutes"]["value"] == pytest.approx(account["minutes"])
+
+
+def test_time_is_not_reported_when_part_of_the_work_was_not_timed(tmp_path):
+    time_demo, root = script("time_demo"), tmp_path / "run"
+    Manifest("studies", "x", {}, {}, 11, 7, {}, "x", 2.0).save(root / "studies")
+    assert time_demo.timed([sys.executable, "-c", "pass"], root) == 0
+    assert "demo.minutes" not in script("measure_demo").result([finished_run(root, seed=11)], root)["figures"]
