@@ -21,15 +21,15 @@ export OMP_NUM_THREADS := 1
 .PHONY: demo demo-seeds demo-quick test test-fast lint bench figures clean
 
 demo: $(USE)
-	$(BIN)/chexalign run demo
+	$(BIN)/python bench/time_demo.py runs/demo
 	@echo "$(CURDIR)/runs/demo/report.html"
 
 demo-quick: $(USE)
-	$(BIN)/chexalign run quick
+	$(BIN)/python bench/time_demo.py runs/quick --recipe quick
 	@echo "$(CURDIR)/runs/quick/report.html"
 
 demo-seeds: demo
-	for seed in $(SEEDS); do $(BIN)/chexalign run demo --set seed=$$seed --set run=demo-seed$$seed || exit 1; done
+	for seed in $(SEEDS); do $(BIN)/python bench/time_demo.py runs/demo-seed$$seed --set seed=$$seed || exit 1; done
 
 test: lint
 	$(BIN)/python -m mypy src/chexalign

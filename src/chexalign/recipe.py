@@ -119,6 +119,9 @@ class SFTSpec(Block):
     learning_rate: float = Field(gt=0, description="peak learning rate", examples=[1e-3])
     global_batch: int = Field(ge=1, description="studies per update", examples=[32])
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
+    finding_weight: float = Field(
+        default=1.0, gt=0, description="weight of the tokens of sentences that state a finding; others weigh 1"
+    )
 
 
 class SampleSpec(Block):

@@ -6,31 +6,36 @@ forgotten.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+from PIL import Image
 from safetensors.torch import load_file
 
 from chexalign import artifact, atomic
 from chexalign.data.templates import get_template
 from chexalign.demo.codes import caption
 from chexalign.demo.tiny import build_model, build_processor, save_policy, train_tokenizer
-from chexalign.demo.tower import WEIGHTS, sft_studies
+from chexalign.demo.tower import WEIGHTS, Phantom, coded_studies, decode_png, phantom_table
 from chexalign.ids import keyed_seed
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Ask
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
+from chexalign.train.batch import Example
+from chexalign.train.emphasis import emphasize
 from chexalign.train.examples import Target, drop_long, encode
-from chexalign.train.features import FeatureTable, tower_features
+from chexalign.train.features import FeatureTable, image_features, tower_features
 from chexalign.train.freeze import freeze
 from chexalign.train.loop import Optimization, fit, forget
 from chexalign.train.sft import plan, sft_step
+from chexalign.types import Study
 
 _BATCH = 16
 _MAX_TOKENS = 160
 _LANGUAGE = Optimization(learning_rate=2e-3, weight_decay=0.01)
-_CAPTION = Optimization(learning_rate=2e-3, weight_decay=0.01)
+_CAPTION = Optimization(learning_rate=1.5e-3, weight_decay=0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,15 @@ class LanguageJob:
 
 @dataclass(frozen=True, slots=True)
 class CaptionJob:
-    """Joins tower and decoder: the decoder learns to name the codes of an image, with some reports mixed in."""
+    """Joins tower and decoder: the decoder learns to name the codes of an image, with some reports mixed in.
+
+    Captions are learned on every phantom of a study, so that what is learned is to read an image and not to know it.
+    """
 
     run_folder: RunFolder
     epochs: int
     report_share: float
+    finding_weight: float
     threads: int
     key: StageKey
 
@@ -83,22 +92,43 @@ class CaptionJob:
             return
         atomic.make_folder(folder)
         policy = HFPolicy(self.run_folder.pretrained("language"))
-        policy.model.model.vision_tower.load_state_dict(load_file(self.run_folder.pretrained("tower") / WEIGHTS))
-        examples, dropped = drop_long(encode(policy, self._targets()), max_tokens=_MAX_TOKENS)
-        freeze(policy.model, {"vision"})
-        features = tower_features(policy.model, policy.processor, {key for e in examples for key in e.images})
-        step = sft_step(policy.model, examples, features, pad_id=policy.tokenizer.pad_token_id)
+        model, processor = policy.model, policy.processor
+        model.model.vision_tower.load_state_dict(load_file(self.run_folder.pretrained("tower") / WEIGHTS))
+        phantoms = phantom_table(self.run_folder).rows()
+        examples, dropped = drop_long(self._examples(policy, phantoms), max_tokens=_MAX_TOKENS)
+        freeze(model, {"vision"})
+        drawn = ((p.key, Image.fromarray(decode_png(p.png)).convert("RGB")) for p in phantoms)
+        own = {key for e in examples for key in e.images} - {p.key for p in phantoms}
+        features = tower_features(model, processor, own) | image_features(model, processor, drawn)
+        step = sft_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
         batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(policy.model, batches, step, _CAPTION, folder=folder, label="train on captions", threads=self.threads)
-        save_policy(policy.model, policy.processor, folder)
+        log = fit(model, batches, step, _CAPTION, folder=folder, label="train on captions", threads=self.threads)
+        save_policy(model, processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
 
-    def _targets(self) -> list[Target]:
-        studies, root = sft_studies(self.run_folder), self.run_folder.root
+    def _examples(self, policy: HFPolicy, phantoms: list[Phantom]) -> list[Example]:
+        """A caption for every image of a coded study, and reports for a share of the sft split."""
+        root, coded = self.run_folder.root, coded_studies(self.run_folder)
         codes, findings = get_template("codes@1"), get_template("findings@1")
-        targets = [Target(ask_of(s, codes.fill(s).text, root=root, max_images=1), caption(s.codes)) for s in studies]
-        reports = studies[: round(self.report_share * len(studies))]
-        return targets + [
-            Target(ask_of(s, findings.fill(s).text, root=root, max_images=1), s.reference) for s in reports
+        captions = encode(
+            policy,
+            [Target(ask_of(s, codes.fill(s).text, root=root, max_images=1), caption(s.codes)) for s in coded],
+        )
+        of_study = {s.id: e for s, e in zip(coded, captions, strict=True)}
+        more = [
+            dataclasses.replace(of_study[p.study_id], images=(p.key,))
+            for p in phantom_table(self.run_folder).iter_rows()
         ]
+        studies = sft_studies(self.run_folder)
+        told = studies[: round(self.report_share * len(studies))]
+        targets = [Target(ask_of(s, findings.fill(s).text, root=root, max_images=1), s.reference) for s in told]
+        reports = emphasize(
+            policy.tokenizer, encode(policy, targets), [t.text for t in targets], weight=self.finding_weight
+        )
+        return captions + more + reports
+
+
+def sft_studies(run: RunFolder) -> list[Study]:
+    """The studies whose reports the tiny policy learns from."""
+    return [s for s in run.studies.iter_rows() if s.split == "sft"]

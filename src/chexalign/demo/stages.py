@@ -19,7 +19,7 @@ def pretrain(recipe: Recipe, run: RunFolder, studies: Manifest) -> tuple[Path, M
     tiny, seed, threads = recipe.policy.tiny, recipe.seed, recipe.threads
     assert tiny is not None
     variants = tiny.variants if recipe.data.images is None else 0
-    n_studies = recipe.data.split["sft"]
+    n_studies = recipe.data.split["sft"] + recipe.data.split.get("prefer", 0)
     inputs = {"studies": studies.content}
     phantoms = run_parts(
         phantom_table(run),
@@ -37,9 +37,15 @@ def pretrain(recipe: Recipe, run: RunFolder, studies: Manifest) -> tuple[Path, M
     language = LanguageJob(run, tiny.language_epochs, threads, StageKey("language", inputs, language_config, seed))
     language.run()
     made = {part: _manifest(run.pretrained(part)).content for part in ("tower", "language")}
-    caption_config = {"epochs": tiny.caption_epochs, "report_share": tiny.report_share, "threads": threads}
-    key = StageKey("caption", inputs | made, caption_config, seed)
-    CaptionJob(run, tiny.caption_epochs, tiny.report_share, threads, key).run()
+    weight = recipe.sft.finding_weight if recipe.sft else 1.0
+    caption_config = {
+        "epochs": tiny.caption_epochs,
+        "report_share": tiny.report_share,
+        "finding_weight": weight,
+        "threads": threads,
+    }
+    key = StageKey("caption", inputs | made | {"phantoms": phantoms.content}, caption_config, seed)
+    CaptionJob(run, tiny.caption_epochs, tiny.report_share, weight, threads, key).run()
     folder = run.pretrained("caption")
     return folder, _manifest(folder)
 

@@ -1,4 +1,4 @@
-"""The tiny policy: a Llava model of about 2.5 million parameters, with a tokenizer of its own.
+"""The tiny policy: a Llava model of 2.3 million parameters, with a tokenizer of its own.
 
 It is an ordinary transformers checkpoint: `AutoModelForImageTextToText` and `AutoProcessor` load it. The vision tower
 is a LeViT, since its convolutional stem learns small structures (granulomas, wires, spurs) in minutes on a CPU, which

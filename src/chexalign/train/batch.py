@@ -29,6 +29,11 @@ class Example:
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     images: tuple[str, ...]  # keys into the feature table, one per image of the prompt
+    weights: tuple[float, ...] | None = None  # of the completion tokens in supervised training; None: all 1
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and len(self.weights) != len(self.completion_ids):
+            raise ValueError("Example: one weight per completion token")
 
     @property
     def n_tokens(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from chexalign.policy.hf import open_image
 
@@ -22,6 +24,10 @@ class FeatureTable:
     def __init__(self, rows: dict[str, torch.Tensor]) -> None:
         self._rows = rows
 
+    def __or__(self, other: FeatureTable) -> FeatureTable:
+        """Both tables as one; where both have a key, the other's features count."""
+        return FeatureTable(self._rows | other._rows)
+
     def inputs(self, model: Any, keys: Sequence[str]) -> dict[str, Any]:
         """Keyword arguments that give the model these images instead of pixels."""
         if not keys:
@@ -32,17 +38,20 @@ class FeatureTable:
         return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=projected)}}
 
 
-@torch.no_grad()
 def tower_features(model: Any, processor: Any, images: Iterable[str]) -> FeatureTable:
     """The features of each image file, keyed by its path, as the model's projector reads them."""
-    items, rows = sorted(set(images)), {}
-    for start in range(0, len(items), _BATCH):
-        block = items[start : start + _BATCH]
-        pixels = processor.image_processor([open_image(Path(path)) for path in block], return_tensors="pt")[
-            "pixel_values"
-        ]
+    return image_features(model, processor, ((path, open_image(Path(path))) for path in sorted(set(images))))
+
+
+@torch.no_grad()
+def image_features(model: Any, processor: Any, images: Iterable[tuple[str, Image.Image]]) -> FeatureTable:
+    """The features of each (key, image); the images are read as they are needed, 64 at a time."""
+    rows: dict[str, torch.Tensor] = {}
+    rest = iter(images)
+    while block := list(islice(rest, _BATCH)):
+        pixels = processor.image_processor([image for _, image in block], return_tensors="pt")["pixel_values"]
         features = selected_hidden_state(model, pixels)
-        rows.update({path: f.clone() for path, f in zip(block, features, strict=True)})
+        rows.update({key: f.clone() for (key, _), f in zip(block, features, strict=True)})
     return FeatureTable(rows)
 
 

@@ -32,7 +32,7 @@ class Optimization:
     learning_rate: float
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = 1.0  # math.inf: gradients are not clipped
     betas: tuple[float, float] = (0.9, 0.98)
 
 

@@ -16,6 +16,7 @@ from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
 from chexalign.train.batch import Example, Sized, collate, epoch_batches
+from chexalign.train.emphasis import emphasize
 from chexalign.train.examples import Target, drop_long, encode
 from chexalign.train.features import FeatureTable, tower_features
 from chexalign.train.freeze import Part, freeze
@@ -25,11 +26,13 @@ from chexalign.types import Study
 
 
 def sft_step(model: Any, examples: Sequence[Example], features: FeatureTable, *, pad_id: int) -> StepLoss:
-    """A step whose loss is the mean negative log-prob of the batch's completion tokens, in nats per token."""
+    """A step whose loss is the weighted mean negative log-prob of the batch's completion tokens, in nats per token."""
 
     def step(indices: Sequence[int], _: int) -> tuple[torch.Tensor, dict[str, float]]:
-        logps, _rows = token_logps(model, collate([examples[i] for i in indices], pad_id=pad_id), features)
-        return -logps.mean(), {"tokens": float(len(logps))}
+        batch = [examples[i] for i in indices]
+        logps, _rows = token_logps(model, collate(batch, pad_id=pad_id), features)
+        weights = torch.tensor([w for e in batch for w in e.weights or (1.0,) * len(e.completion_ids)])
+        return -(weights * logps).sum() / weights.sum(), {"tokens": float(len(logps))}
 
     return step
 
@@ -78,7 +81,11 @@ class SFTJob:
         atomic.make_folder(folder)
         policy = HFPolicy(self.base)
         studies = self.run_folder.studies.rows()
-        examples, dropped = drop_long(encode(policy, self._targets(studies, "sft")), max_tokens=self.max_tokens)
+        targets = self._targets(studies, "sft")
+        examples = emphasize(
+            policy.tokenizer, encode(policy, targets), [t.text for t in targets], weight=self.spec.finding_weight
+        )
+        examples, dropped = drop_long(examples, max_tokens=self.max_tokens)
         held_out, _ = drop_long(encode(policy, self._targets(studies, "validation")), max_tokens=self.max_tokens)
         freeze(policy.model, self.frozen)
         features = tower_features(policy.model, policy.processor, {k for e in examples + held_out for k in e.images})
