@@ -101,6 +101,8 @@ class PolicySpec(Block):
     def _leaves_a_part(cls, freeze: list[str]) -> list[str]:
         if {"vision", "projector", "language"} <= set(freeze):
             raise _mistake("freezes every part, so that training would change nothing", "leave a part out")
+        if "vision" not in freeze:
+            raise _mistake("leaves the vision tower free, but its features are computed once", "add vision to the list")
         return freeze
 
     @field_validator("tiny")
@@ -132,7 +134,7 @@ class SampleSpec(Block):
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus mass; 1 keeps every token")
     max_new_tokens: int = Field(default=96, ge=1, description="longest candidate, in tokens")
     batch_size: int = Field(
-        default=60, ge=1, description="sequences generated together; recorded, as it can change bits"
+        default=60, ge=1, description="prompts generated together; part of the recipe, as it can change bits"
     )
     part_size: int = Field(
         default=60, ge=1, description="prompts per part of the table; an interrupted run loses one part"

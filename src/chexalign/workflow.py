@@ -183,6 +183,7 @@ class Workflow:
             run=self.run,
             decoding=Decoding(spec.max_new_tokens, spec.temperature, spec.top_p),
             n=spec.n,
+            batch_size=spec.batch_size,
             part_size=spec.part_size,
             max_images=self.recipe.policy.max_images,
             seed=self.recipe.seed,

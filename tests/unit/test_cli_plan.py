@@ -75,11 +75,11 @@ def test_plan_gives_no_cost_for_a_model_it_has_not_measured(fakes, tmp_path):
 
 def test_plan_counts_what_makes_the_tiny_policy():
     tiny = "policy.tiny={vision_epochs: 2, language_epochs: 3, caption_epochs: 5, report_share: 0.5, variants: 4}"
-    settings = [tiny, "data.split.sft=10", "sft.epochs=7"]
+    settings = [tiny, "data.split.sft=10", "data.split.prefer=6", "sft.epochs=7"]
     rows = {stage.stage: stage.rows for stage in plan.stages(load_recipe("quick", settings))}
-    assert rows["pretrain/phantoms"] == 4 * 10
-    assert rows["pretrain/tower"] == (10 + 4 * 10) * 2
-    assert (rows["pretrain/language"], rows["pretrain/caption"]) == (10 * 3, (10 + 5) * 5)
+    assert rows["pretrain/phantoms"] == 4 * 16
+    assert rows["pretrain/tower"] == (16 + 4 * 16) * 2
+    assert (rows["pretrain/language"], rows["pretrain/caption"]) == (10 * 3, (16 + 4 * 16 + 5) * 5)
     assert rows["policy/sft"] == 10 * 7
 
 
@@ -88,7 +88,8 @@ def test_plan_draws_nothing_where_the_images_are_given(tmp_path):
     rows = {stage.stage: stage for stage in plan.stages(recipe)}
     assert "pretrain/phantoms" not in rows
     assert rows["studies"].seconds == 0
-    assert rows["pretrain/tower"].rows == recipe.data.split["sft"] * recipe.policy.tiny.vision_epochs
+    coded = recipe.data.split["sft"] + recipe.data.split["prefer"]
+    assert rows["pretrain/tower"].rows == coded * recipe.policy.tiny.vision_epochs
 
 
 def test_plan_names_every_stage_after_its_folder():

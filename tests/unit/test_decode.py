@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from scipy.stats import chisquare
 
-from chexalign.demo.tiny import build_model, build_processor, save_policy, train_tokenizer
+from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.decode import _inverse_cdf, decode
-from chexalign.policy.hf import HFPolicy
+from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.train.batch import Example, collate
 from chexalign.train.examples import Target, encode, encode_prompts
 from chexalign.train.features import tower_features
@@ -34,7 +34,7 @@ def policy(tmp_path_factory):
     with torch.no_grad():  # random weights say nearly the same for every prompt: make them sharper
         for p in model.model.language_model.parameters():
             p.mul_(4.0 if p.ndim == 2 else 1.0)
-    save_policy(model, build_processor(tokenizer), folder)
+    save_checkpoint(model, build_processor(tokenizer), folder)
     return HFPolicy(folder)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 import tomllib
-import types
 
 import pytest
 
 from chexalign import registry as module
 from chexalign.errors import UserError
-from chexalign.judges.base import TextPair
 from chexalign.registry import KINDS, Entry, Registry
 
 ENTRIES = [
@@ -74,21 +72,3 @@ def test_someone_elses_pyproject_is_not_ours(monkeypatch, tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
     monkeypatch.setattr(module, "_PYPROJECT", tmp_path / "pyproject.toml")
     assert module._source_tree("chexalign.judges") is None
-
-
-def test_the_judge_of_the_contributors_guide_works(monkeypatch):
-    guide = (module._PYPROJECT.parent / "CONTRIBUTING.md").read_text()
-    code, entry = (guide.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "toml"))
-    declared = tomllib.loads(entry)["project"]["entry-points"]["chexalign.judges"]
-    plugin = types.ModuleType("acme_judges.laterality")
-    exec(code, plugin.__dict__)
-    monkeypatch.setitem(sys.modules, "acme_judges", types.ModuleType("acme_judges"))
-    monkeypatch.setitem(sys.modules, "acme_judges.laterality", plugin)
-    judges = Registry("judges", [Entry("judges", name, target, "acme-judges") for name, target in declared.items()])
-    pairs = [
-        TextPair("Left effusion. Right lung clear.", "Small left effusion."),
-        TextPair("Clear lungs.", "No acute disease."),
-    ]
-    half, none = judges.get("laterality")().score(pairs)
-    assert half.value == 0.5
-    assert (none.value, none.status) == (None, "refused")

@@ -101,16 +101,17 @@ def stages(recipe: Recipe) -> Iterator[Stage]:
 
 
 def _pretraining(recipe: Recipe) -> Iterator[Stage]:
-    """What makes the tiny policy before SFT; each part reads the sft split."""
+    """What makes the tiny policy before SFT: codes of the splits sft and prefer, reports of sft."""
     tiny, sft = recipe.policy.tiny, recipe.data.split.get("sft", 0)
     assert tiny is not None
-    phantoms = tiny.variants * sft if recipe.data.images is None else 0
+    coded = sft + recipe.data.split.get("prefer", 0)
+    phantoms = tiny.variants * coded if recipe.data.images is None else 0
     if phantoms:
-        how = f"{tiny.variants} more phantoms x {sft} studies"
+        how = f"{tiny.variants} more phantoms x {coded} studies"
         yield Stage("pretrain/phantoms", phantoms, "images", how, _seconds("draw", phantoms))
-    captions = sft + round(tiny.report_share * sft)
+    captions = coded + phantoms + round(tiny.report_share * sft)
     work = {
-        "tower": ("vision", sft + phantoms, tiny.vision_epochs),
+        "tower": ("vision", coded + phantoms, tiny.vision_epochs),
         "language": ("language", sft, tiny.language_epochs),
         "caption": ("caption", captions, tiny.caption_epochs),
     }

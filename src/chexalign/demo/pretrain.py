@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from chexalign import artifact, atomic
 from chexalign.data.templates import get_template
 from chexalign.demo.codes import caption
-from chexalign.demo.tiny import build_model, build_processor, save_policy, train_tokenizer
+from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.demo.tower import WEIGHTS, Phantom, coded_studies, decode_png, phantom_table
 from chexalign.ids import keyed_seed
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Ask
-from chexalign.policy.hf import HFPolicy
+from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
 from chexalign.train.batch import Example
@@ -57,7 +57,7 @@ class LanguageJob:
         texts = [text for s in studies for text in (s.indication, s.reference, caption(s.codes)) if text]
         tokenizer = train_tokenizer(texts)
         model, processor = build_model(tokenizer, seed=keyed_seed(self.key.seed, "model")), build_processor(tokenizer)
-        save_policy(model, processor, folder)
+        save_checkpoint(model, processor, folder)
         policy = HFPolicy(folder)
         template = get_template("findings@1")
         targets = [Target(Ask(template.fill(s).text, ()), s.reference) for s in studies]
@@ -65,8 +65,17 @@ class LanguageJob:
         freeze(policy.model, {"vision", "projector"})
         step = sft_step(policy.model, examples, FeatureTable({}), pad_id=tokenizer.pad_token_id)
         batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(policy.model, batches, step, _LANGUAGE, folder=folder, label="train decoder", threads=self.threads)
-        save_policy(policy.model, policy.processor, folder)
+        log = fit(
+            policy.model,
+            batches,
+            step,
+            _LANGUAGE,
+            folder=folder,
+            label="train decoder",
+            fingerprint=self.key.fingerprint,
+            threads=self.threads,
+        )
+        save_checkpoint(policy.model, policy.processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
 
@@ -102,8 +111,17 @@ class CaptionJob:
         features = tower_features(model, processor, own) | image_features(model, processor, drawn)
         step = sft_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
         batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(model, batches, step, _CAPTION, folder=folder, label="train on captions", threads=self.threads)
-        save_policy(model, processor, folder)
+        log = fit(
+            model,
+            batches,
+            step,
+            _CAPTION,
+            folder=folder,
+            label="train on captions",
+            fingerprint=self.key.fingerprint,
+            threads=self.threads,
+        )
+        save_checkpoint(model, processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
 

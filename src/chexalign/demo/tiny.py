@@ -8,7 +8,6 @@ a plain patch transformer of that size does not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -174,9 +173,3 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlavaForCon
     generation.pad_token_id, generation.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     generation.bos_token_id = tokenizer.bos_token_id
     return model.eval()
-
-
-def save_policy(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Writes model and processor in Hugging Face format."""
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)

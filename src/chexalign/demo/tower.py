@@ -105,7 +105,16 @@ class TowerJob:
         batches = plan(lengths, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
         step = tower_step(module, pixels, labels, seed=self.key.seed)
         module.train()
-        log = fit(module, batches, step, _OPTIMIZATION, folder=folder, label="train vision tower", threads=self.threads)
+        log = fit(
+            module,
+            batches,
+            step,
+            _OPTIMIZATION,
+            folder=folder,
+            label="train vision tower",
+            fingerprint=self.key.fingerprint,
+            threads=self.threads,
+        )
         tensors = {name: value.contiguous() for name, value in module.tower.state_dict().items()}
         atomic.write_file(folder / WEIGHTS, lambda temporary: save_file(tensors, temporary))
         forget(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, Completion, Decoding
 from chexalign.policy.decode import Row, decode
@@ -57,6 +60,23 @@ class HFPolicy:
     def _completion(self, row: Row) -> Completion:
         text = self.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
         return Completion(text, len(row.tokens), row.sum_logp, "stop" if row.stopped else "length")
+
+
+def save_checkpoint(model: Any, processor: Any, folder: Path) -> None:
+    """Writes model and processor in Hugging Face format; the folder counts as finished only with its manifest.
+
+    Raises: UserError when the disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    with atomic.explained(folder):
+        try:
+            model.save_pretrained(folder)
+            processor.save_pretrained(folder)
+        except SafetensorError as e:  # what a full disk looks like from safetensors
+            if "No space left" in str(e):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from e
+            raise
 
 
 def open_image(path: Path) -> Image.Image:

@@ -38,6 +38,7 @@ class CandidatesWorker:
     run: RunFolder
     decoding: Decoding
     n: int
+    batch_size: int
     part_size: int
     max_images: int
     seed: int
@@ -55,15 +56,24 @@ class CandidatesWorker:
 
     def part(self, index: int) -> PartResult[Candidate]:
         """The candidates of one slice of prompts, prompts in order, draws in order."""
-        assert self._studies is not None
         prompts = self._prompts[index * self.part_size : (index + 1) * self.part_size]
+        rows = [
+            candidate
+            for start in range(0, len(prompts), self.batch_size)
+            for candidate in self._draw(prompts[start : start + self.batch_size])
+        ]
+        return PartResult(rows, extra={"tokens": sum(r.n_tokens for r in rows)})
+
+    def _draw(self, prompts: Sequence[Prompt]) -> list[Candidate]:
+        """The candidates of prompts that are generated together."""
+        assert self._studies is not None
         asks = [
             ask_of(self._studies[p.study_id], p.text, root=self.run.root, max_images=self.max_images) for p in prompts
         ]
         seeds = [[keyed_seed(self.seed, p.id, draw) for draw in range(self.n)] for p in prompts]
         groups = self._policy.generate(asks, decoding=self.decoding, seeds=seeds)
         sampler = f"local T={self.decoding.temperature} top_p={self.decoding.top_p} batch={len(prompts) * self.n}"
-        rows = [
+        return [
             Candidate(
                 id=digest("candidate", p.id, draw, c.text),
                 prompt_id=p.id,
@@ -77,4 +87,3 @@ class CandidatesWorker:
             for p, group in zip(prompts, groups, strict=True)
             for draw, c in enumerate(group)
         ]
-        return PartResult(rows, extra={"tokens": sum(r.n_tokens for r in rows)})

@@ -30,6 +30,7 @@ def emphasize(tokenizer: Any, examples: Sequence[Example], texts: Sequence[str],
     out = []
     for example, text, tokens in zip(examples, texts, offsets, strict=True):
         spans = finding_spans(text)
-        weights = [weight if any(a <= start < b for a, b in spans) else 1.0 for start, _ in tokens]
+        # A token that begins with the space before a sentence belongs to that sentence, hence its end.
+        weights = [weight if any(a < end <= b for a, b in spans) else 1.0 for _, end in tokens]
         out.append(dataclasses.replace(example, weights=(*weights, 1.0)))
     return out

@@ -52,20 +52,22 @@ def fit(
     *,
     folder: Path,
     label: str,
+    fingerprint: str = "",
     threads: int = 1,
 ) -> FitLog:
     """The log of training over `batches` in order; the trainable parameters of `module` are changed in place.
 
     The state is saved every 20 seconds to `folder`, and training goes on from there; the result does not depend on
     when it was saved or how often it was killed, as long as `step_loss` follows from its arguments. A state that is
-    damaged, or that comes from other starting weights, batches or settings, is not taken up: training starts over.
+    damaged, or that comes from other starting weights, batches or settings or has another `fingerprint`, is not taken
+    up: training starts over.
     Raises: UserError when the loss or its gradient is not finite, naming the step.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=optimization.learning_rate, betas=optimization.betas, weight_decay=optimization.weight_decay
     )
-    origin = _origin(module, batches, optimization)
+    origin = ids.digest(_origin(module, batches, optimization), fingerprint)
     rows, seconds = _restore(folder, origin, module, optimizer)
     saved = started = time.perf_counter()
     with using_threads(threads), bar(len(batches), label, unit="step", done=len(rows)) as progress:

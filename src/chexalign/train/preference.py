@@ -12,7 +12,7 @@ import torch
 from chexalign import artifact, atomic
 from chexalign.errors import UserError
 from chexalign.losses.base import Loss, PairLogps
-from chexalign.policy.hf import HFPolicy
+from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.registry import registry
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
@@ -80,10 +80,16 @@ class PreferenceJob:
         )
         step = preference_step(policy.model, pairs, features, loss, pad_id=policy.tokenizer.pad_token_id)
         log = fit(
-            policy.model, batches, step, optimization, folder=folder, label=f"train {self.arm}", threads=self.threads
+            policy.model,
+            batches,
+            step,
+            optimization,
+            folder=folder,
+            label=f"train {self.arm}",
+            fingerprint=self.key.fingerprint,
+            threads=self.threads,
         )
-        policy.model.save_pretrained(folder)
-        policy.processor.save_pretrained(folder)
+        save_checkpoint(policy.model, policy.processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(pairs), seconds=log.seconds, log=log.rows)
 

@@ -12,7 +12,7 @@ import torch
 from chexalign import artifact, atomic
 from chexalign.ids import keyed_seed
 from chexalign.policy.asks import ask_of
-from chexalign.policy.hf import HFPolicy
+from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
 from chexalign.train.batch import Example, Sized, collate, epoch_batches
@@ -93,10 +93,18 @@ class SFTJob:
         batches = plan(examples, epochs=self.spec.epochs, batch_size=self.spec.global_batch, seed=self.key.seed)
         step = sft_step(policy.model, examples, features, pad_id=pad)
         optimization = Optimization(self.spec.learning_rate, weight_decay=self.spec.weight_decay)
-        log = fit(policy.model, batches, step, optimization, folder=folder, label="train sft", threads=self.threads)
+        log = fit(
+            policy.model,
+            batches,
+            step,
+            optimization,
+            folder=folder,
+            label="train sft",
+            fingerprint=self.key.fingerprint,
+            threads=self.threads,
+        )
         validation = {"validation_nll": mean_nll(policy.model, held_out, features, pad_id=pad)} if held_out else {}
-        policy.model.save_pretrained(folder)
-        policy.processor.save_pretrained(folder)
+        save_checkpoint(policy.model, policy.processor, folder)
         forget(folder)
         artifact.finish(
             folder,
