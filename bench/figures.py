@@ -75,8 +75,10 @@ def listed(items: list[Any]) -> str:
 
 
 def on(seeds: list[int], every: list[int]) -> str:
-    """`on every seed` or `on seed 12`."""
-    return "on every seed" if seeds == every else f"on seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}"
+    """`on every seed` or `on seed 12`; a lone seed is named, since it is not every seed one could think of."""
+    if len(every) > 1 and seeds == every:
+        return "on every seed"
+    return f"on seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -103,7 +105,7 @@ class Demo:
         yes = [seed for seed in self.seeds if holds(seed)]
         no = [seed for seed in self.seeds if seed not in yes]
         parts = [f"**holds** {on(yes, self.seeds)}"] if yes else []
-        parts += [f"**does not hold** {'on any seed' if not yes else on(no, self.seeds)}"] if no else []
+        parts += [f"**does not hold** {'on any seed' if not yes and len(no) > 1 else on(no, self.seeds)}"] if no else []
         text = ", ".join(parts)
         return f"{text[:2]}{text[2].upper()}{text[3:]}."
 
