@@ -255,7 +255,8 @@ class Workflow:
         from chexalign.evaluate.predict import PredictionsWorker
 
         checkpoint = SFT if name == SHUFFLED else name
-        policy, studies = _need(self.run.policy(checkpoint)), self.studies()
+        policy = self.sft() if checkpoint == SFT else self.train(name, self.recipe.resolved_arms()[name])
+        studies = self.studies()
         spec, n = self.recipe.evaluate, self.recipe.data.split[self.recipe.evaluate.split]
         worker = PredictionsWorker(
             run=self.run,

@@ -134,10 +134,7 @@ class CaptionJob:
             [Target(ask_of(s, codes.fill(s).text, root=root, max_images=1), caption(s.codes)) for s in coded],
         )
         of_study = {s.id: e for s, e in zip(coded, captions, strict=True)}
-        more = [
-            dataclasses.replace(of_study[p.study_id], images=(p.key,))
-            for p in phantom_table(self.run_folder).iter_rows()
-        ]
+        more = [dataclasses.replace(of_study[p.study_id], images=(p.key,)) for p in phantoms]
         studies = sft_studies(self.run_folder)
         told = studies[: round(self.report_share * len(studies))]
         targets = [Target(ask_of(s, findings.fill(s).text, root=root, max_images=1), s.reference) for s in told]
