@@ -40,6 +40,7 @@ class DPO:
 
     reduction: Reduction = "sum_logp"
     needs_ref = True
+    needs_kl = False
     required: tuple[str, ...] = ("beta",)
 
     def __init__(self, *, beta: float, label_smoothing: float = 0.0) -> None:
