@@ -34,9 +34,18 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "kto": ("beta",),
     "orpo": ("lambda",),
 }
-"""The parameters that each algorithm needs, as a recipe spells them; it takes no other of these."""
+"""The parameters that each algorithm needs, as a recipe spells them."""
 
-OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda")
+OPTIONAL_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "dpo": ("label_smoothing",),
+    "lc_dpo": ("label_smoothing",),
+    "ipo": ("reduction",),
+    "kto": ("lambda_c", "lambda_r"),
+    "orpo": (),
+}
+"""The parameters that each algorithm takes besides; it takes none of another's."""
+
+OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda", "reduction", "lambda_c", "lambda_r", "label_smoothing")
 _RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 _SLUG = r"^[a-z0-9_-]+$"
 
@@ -207,6 +216,20 @@ class TrainSpec(Block):
         description="weight of ORPO's odds ratio",
         examples=[0.5],
     )
+    reduction: Literal["sum_logp", "mean_logp"] | None = Field(
+        default=None,
+        description="log-ratios of IPO: summed over a completion, or averaged over its tokens, as when left out",
+        examples=["mean_logp"],
+    )
+    lambda_c: float | None = Field(
+        default=None, gt=0, description="weight of KTO's desirable candidates; 1 when left out", examples=[1.0]
+    )
+    lambda_r: float | None = Field(
+        default=None, gt=0, description="weight of KTO's undesirable candidates; 1 when left out", examples=[1.0]
+    )
+    sft_weight: float | None = Field(
+        default=None, ge=0, description="weight of an SFT term on the chosen text; 0 when left out", examples=[0.1]
+    )
     learning_rate: float = Field(gt=0, description="peak learning rate", examples=[2e-4])
     epochs: float = Field(default=1.0, gt=0, description="passes over the pairs")
     global_batch: int = Field(default=16, ge=1, description="pairs per update")
@@ -216,23 +239,25 @@ class TrainSpec(Block):
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to this norm")
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="assumed share of wrongly ordered pairs")
 
-    @field_validator("beta", "alpha", "tau", "lambda_")
+    @field_validator("beta", "alpha", "tau", "lambda_", "reduction", "lambda_c", "lambda_r", "label_smoothing")
     @classmethod
-    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+    def _belongs(cls, value: float | str | None, info: ValidationInfo) -> float | str | None:
         algorithm, name = info.data.get("algorithm"), str(info.field_name).rstrip("_")
         needed = PARAMETERS.get(str(algorithm))
         if needed is None:  # a plugin's loss checks its own parameters
             return value
         if value is None and name in needed:
-            raise PydanticCustomError("missing_choice", f"{algorithm} needs {' and '.join(needed)}", {})
-        if value is not None and name not in needed:
-            raise _mistake(f"is no parameter of {algorithm}, which takes {' and '.join(needed)}", f"remove {name}")
+            raise PydanticCustomError("missing_choice", f"{algorithm} needs {_listed(needed)}", {})
+        takes = needed + OPTIONAL_PARAMETERS[str(algorithm)]
+        given = value != 0 if name == "label_smoothing" else value is not None
+        if given and name not in takes:
+            raise _mistake(f"is no parameter of {algorithm}, which takes {_listed(takes)}", f"remove {name}")
         return value
 
-    def parameters(self) -> dict[str, float]:
-        """The algorithm's own parameters that are set, by field name (`lambda_` for lambda)."""
-        values = {"beta": self.beta, "alpha": self.alpha, "tau": self.tau, "lambda_": self.lambda_}
-        return {name: value for name, value in values.items() if value is not None}
+    def parameters(self) -> dict[str, float | str]:
+        """The algorithm's own parameters that are set, by field name (`lambda_` for lambda), less label smoothing."""
+        names = ("beta", "alpha", "tau", "lambda_", "reduction", "lambda_c", "lambda_r")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class Arm(Block):
@@ -402,6 +427,10 @@ def _need_studies(info: ValidationInfo, split: str, block: str) -> None:
     data = info.data.get("data")
     if data is not None and not data.split.get(split):
         raise _mistake(f"works on the split {split!r}, which has no studies", f"give data.split.{split} a number")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _mistake(problem: str, fix: str) -> PydanticCustomError:

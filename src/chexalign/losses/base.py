@@ -109,8 +109,8 @@ class Loss(Protocol):
 
 
 @runtime_checkable
-class VerdictLoss(Protocol):
-    """What a loss of pairs has besides, when it can also learn from unpaired rows."""
+class VerdictLoss(Loss, Protocol):
+    """A preference loss that can also learn from unpaired rows."""
 
     def verdicts(self, logps: VerdictLogps) -> VerdictOutput:
         """The loss and reward of each row."""

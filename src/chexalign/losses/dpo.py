@@ -6,8 +6,8 @@ import math
 
 from torch.nn import functional as F
 
-from chexalign.errors import UserError
 from chexalign.losses.base import LossOutput, PairLogps, Reduction
+from chexalign.losses.parameters import need_positive, need_smoothing
 
 
 def dpo_loss(logps: PairLogps, *, beta: float, label_smoothing: float = 0.0) -> LossOutput:
@@ -44,18 +44,14 @@ class DPO:
     required: tuple[str, ...] = ("beta",)
 
     def __init__(self, *, beta: float, label_smoothing: float = 0.0) -> None:
-        if not (math.isfinite(beta) and beta > 0):
-            raise UserError(
-                f"dpo: beta is {beta}",
-                "the implicit reward is beta times a log-ratio, so beta must be a positive number",
-                "Set beta between 0.01 and 0.5; the CheXalign paper searched 0.01, 0.05 and 0.1",
-            )
-        if not 0 <= label_smoothing < 0.5:
-            raise UserError(
-                f"dpo: label_smoothing is {label_smoothing}",
-                "it is the chance that a pair is the wrong way round; at 0.5 a pair says nothing",
-                "Set label_smoothing to 0, or to a value below 0.5",
-            )
+        need_positive(
+            "dpo",
+            "beta",
+            beta,
+            why="the implicit reward is beta times a log-ratio, so beta must be a positive number",
+            fix="Set beta between 0.01 and 0.5; the CheXalign paper searched 0.01, 0.05 and 0.1",
+        )
+        need_smoothing("dpo", label_smoothing)
         self.beta, self.label_smoothing = beta, label_smoothing
 
     def __call__(self, logps: PairLogps) -> LossOutput:
