@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from chexalign.policy.families import Family, family_of, unwrap
-
-Batch = dict[str, torch.Tensor]  # what chexalign.train.pack.pack makes
+from chexalign.policy.families import Batch, Family, family_of, unwrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,22 @@ class TokenLogps:
         )
 
 
+def sharing_refused(model: Any) -> str | None:
+    """Why `shared_logps` cannot be used with the model, or None; None is no proof that it is right (`disagreement`)."""
+    return family_of(model).reason
+
+
 def shared_logps(model: Any, batch: Batch, vision: dict[str, Any]) -> TokenLogps:
     """Log-probs of all completions by one forward of `model` over the packed rows.
 
     The language head runs from the last prompt column on. Gradients flow into whatever is trainable.
     """
-    base, family = unwrap(model), family_of(model)
+    family = family_of(model)
     ids, segments = batch["input_ids"], batch["segments"]
     first = _prompt_width(segments) - 1  # the column from which both the prompt and the head's input end
-    logits = _logits(model, base, ids, width=ids.shape[1] - first, **family.inputs(base, batch, vision), **vision)
+    logits = _logits(
+        model, family, ids, width=ids.shape[1] - first, **family.inputs(unwrap(model), batch, vision), **vision
+    )
     rows, columns = (segments > 0).nonzero(as_tuple=True)
     of_token = segments[rows, columns]
     # What predicts a token is the one before it; before the first of every completion stands the prompt's last.
@@ -61,9 +65,9 @@ def separate_logps(model: Any, batch: Batch, vision: dict[str, Any]) -> TokenLog
 
     Cost: the prompt and its images once per completion; this is what `shared_logps` is checked against.
     """
-    base, family = unwrap(model), family_of(model)
+    family = family_of(model)
     n_branches = int(batch["segments"].max())
-    parts = [_one_branch(model, base, family, batch, vision, branch) for branch in range(n_branches)]
+    parts = [_one_branch(model, family, batch, vision, branch) for branch in range(n_branches)]
     logps, rows, branches = (torch.cat(column) for column in zip(*parts, strict=True))
     order = (rows * n_branches + branches).argsort(stable=True)
     return TokenLogps(logps[order], rows[order], branches[order], (len(batch["input_ids"]), n_branches))
@@ -76,7 +80,7 @@ def disagreement(a: TokenLogps, b: TokenLogps) -> float:
 
 
 def _one_branch(
-    model: Any, base: Any, family: Family, batch: Batch, vision: dict[str, Any], branch: int
+    model: Any, family: Family, batch: Batch, vision: dict[str, Any], branch: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log-probs, rows and branches of one completion of each row."""
     segments = batch["segments"]
@@ -89,7 +93,7 @@ def _one_branch(
     rows, columns = completion.nonzero(as_tuple=True)
     first = int(columns.min()) - 1
     types = family.token_types(ids, completion)
-    logits = _logits(model, base, ids, width=ids.shape[1] - first, attention_mask=attention.long(), **types, **vision)
+    logits = _logits(model, family, ids, width=ids.shape[1] - first, attention_mask=attention.long(), **types, **vision)
     logps = _logps(logits, rows, columns - 1 - first, ids[rows, columns])
     return logps, rows, torch.full_like(rows, branch)
 
@@ -98,9 +102,9 @@ def _prompt_width(segments: torch.Tensor) -> int:
     return int((segments > 0).any(0).int().argmax())
 
 
-def _logits(model: Any, base: Any, ids: torch.Tensor, *, width: int, **inputs: Any) -> torch.Tensor:
+def _logits(model: Any, family: Family, ids: torch.Tensor, *, width: int, **inputs: Any) -> torch.Tensor:
     """[B, width, V]: the logits of the last columns, without a key-value cache."""
-    if "logits_to_keep" in inspect.signature(base.forward).parameters:
+    if "logits_to_keep" in family.accepts:
         inputs["logits_to_keep"] = width
     logits: torch.Tensor = model(input_ids=ids, use_cache=False, **inputs).logits
     return logits[:, -width:]
