@@ -20,7 +20,7 @@ def lc_dpo_loss(logps: PairLogps, *, beta: float, alpha: float, label_smoothing:
 
     Raises ValueError when the reference policy's log-probs are missing.
     Source: Park et al. 2024. Maximizing r(x, y) - alpha |y| under the KL penalty gives
-    pi(y|x) = ref(y|x) exp((r(x, y) - alpha |y|) / beta) / Z(x), so that r = beta log(pi / ref) + alpha |y| + beta log Z,
+    pi(y|x) = ref(y|x) exp((r(x, y) - alpha |y|) / beta) / Z(x), so r is beta log(pi / ref) + alpha |y| + beta log Z,
     and the Bradley-Terry loss of r has `+ alpha (|y_c| - |y_r|)` inside its log-sigmoid. A minus there would reward
     length. The trainer published with CheXalign keeps the sign of the length term in the exchanged pair of label
     smoothing; here it flips with the pair, and the two agree without smoothing. TRL's `ld_alpha` is another method
