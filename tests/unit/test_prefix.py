@@ -18,7 +18,7 @@ CASES = [(name, attn) for name, vlm in vlms.FAMILIES.items() for attn in vlm.att
 LOGP_TOLERANCE = 1e-5  # relative, of a completion's sum
 # Of each parameter's gradient, relative to its norm or to a thousandth of the whole gradient's norm, whichever is
 # larger: the gradient of a key's bias is 0 but for rounding.
-GRADIENT_TOLERANCE = 2e-5
+GRADIENT_TOLERANCE = 1e-5
 
 
 @functools.cache
