@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chexalign.errors import UserError
-from chexalign.recipe import PARAMETERS, Recipe
+from chexalign.recipe import OPTIONAL_PARAMETERS, PARAMETERS, Recipe
 from chexalign.recipe_load import find_recipe, load_recipe
 
 RAW = yaml.safe_load(find_recipe("demo").read_text())
@@ -35,10 +35,20 @@ JUDGES = st.recursive(
 )
 
 
+OPTIONAL = {
+    "label_smoothing": st.floats(0, 0.49),
+    "reduction": st.sampled_from(["sum_logp", "mean_logp"]),
+    "lambda_c": POSITIVE,
+    "lambda_r": POSITIVE,
+}
+
+
 @st.composite
 def trainings(draw: st.DrawFn) -> dict[str, Any]:
     algorithm = draw(st.sampled_from(sorted(PARAMETERS)))
     own = {name: draw(POSITIVE) for name in PARAMETERS[algorithm]}
+    own |= draw(st.fixed_dictionaries({}, optional={name: OPTIONAL[name] for name in OPTIONAL_PARAMETERS[algorithm]}))
+    own |= draw(st.fixed_dictionaries({}, optional={"sft_weight": st.just(0.0) | POSITIVE}))
     return {"algorithm": algorithm, "learning_rate": draw(POSITIVE), "epochs": draw(POSITIVE), **own}
 
 
@@ -58,7 +68,9 @@ def test_a_recipe_survives_writing(arms, n, seed, workers):
     assert again.digest() == recipe.digest()
     for name, arm in recipe.resolved_arms().items():
         assert arm.pairs.rule == "best_worst"
-        assert len(arm.train.parameters()) == len(PARAMETERS[arms[name]["train"]["algorithm"]])
+        train = arms[name]["train"]
+        own = {*PARAMETERS[train["algorithm"]], *OPTIONAL_PARAMETERS[train["algorithm"]]} - {"label_smoothing"}
+        assert {key.rstrip("_") for key in arm.train.parameters()} == own & train.keys()
 
 
 def keys(block: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from chexalign.errors import UserError
-from chexalign.recipe import PARAMETERS, JudgeSpec, Recipe, TinySpec, folder_name
+from chexalign.recipe import OPTIONAL_PARAMETERS, PARAMETERS, JudgeSpec, Recipe, TinySpec, folder_name
 from chexalign.recipe_errors import field_at, valid_keys
 from chexalign.recipe_load import explain, find_recipe, load_recipe, read_source, recipe_names, validate
 
@@ -147,6 +147,64 @@ def test_each_algorithm_needs_exactly_its_parameters(write, algorithm):
     load_recipe(write("algorithm: dpo, beta: 0.1", f"algorithm: {algorithm}, {given}"))
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "optional"),
+    [("ipo", {"reduction": "sum_logp"}), ("kto", {"lambda_c": 1.5}), ("kto", {"lambda_c": 1.5, "lambda_r": 0.5})],
+)
+def test_optional_parameters_reach_the_loss_and_survive_writing(algorithm, optional):
+    train = {"algorithm": algorithm, "learning_rate": 1e-5, **dict.fromkeys(PARAMETERS[algorithm], 0.1)}
+    without = Recipe.model_validate(plain() | {"train": train})
+    recipe = Recipe.model_validate(plain() | {"train": train | optional})
+    (spec,) = (arm.train for arm in recipe.resolved_arms().values())
+    assert spec.parameters() == dict.fromkeys(PARAMETERS[algorithm], 0.1) | optional
+    assert Recipe.model_validate(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert recipe.digest() != without.digest()
+
+
+@pytest.mark.parametrize("algorithm", PARAMETERS)
+def test_an_sft_weight_goes_with_every_algorithm(algorithm):
+    train = {"algorithm": algorithm, "learning_rate": 1e-5, **dict.fromkeys(PARAMETERS[algorithm], 0.1)}
+    (arm,) = Recipe.model_validate(plain() | {"train": train | {"sft_weight": 0.2}}).resolved_arms().values()
+    assert arm.train.sft_weight == 0.2
+    assert "sft_weight" not in arm.train.parameters()
+
+
+def test_what_is_left_out_is_not_written():
+    assert set(Recipe.model_validate(plain()).to_dict()["arms"]["dpo_chexpert"]["train"]) == {
+        *("algorithm", "beta", "learning_rate", "epochs", "global_batch"),
+        *("warmup_ratio", "max_grad_norm", "label_smoothing"),
+    }
+
+
+@pytest.mark.parametrize("algorithm", PARAMETERS)
+@pytest.mark.parametrize(
+    ("name", "value"), [("reduction", "sum_logp"), ("lambda_c", 1), ("lambda_r", 1), ("label_smoothing", 0.1)]
+)
+def test_each_algorithm_takes_only_its_own_optional_parameters(write, algorithm, name, value):
+    given = ", ".join(f"{needed}: 0.1" for needed in PARAMETERS[algorithm])
+    path = write("algorithm: dpo, beta: 0.1", f"algorithm: {algorithm}, {given}, {name}: {value}")
+    if name in OPTIONAL_PARAMETERS[algorithm]:
+        load_recipe(path)
+    else:
+        error = problem(path)
+        assert f"train.{name} is no parameter of {algorithm}, which takes {PARAMETERS[algorithm][0]}" in error.what
+        assert error.fix.startswith(f"remove {name}")
+
+
+def test_an_arm_with_another_algorithm_leaves_the_firsts_smoothing_behind():
+    train = {"algorithm": "dpo", "beta": 0.1, "label_smoothing": 0.2, "sft_weight": 0.3, "learning_rate": 1e-4}
+    arms = {"a": None, "b": {"train": {"algorithm": "ipo", "tau": 0.3}}, "c": {"train": {"beta": 0.5}}}
+    resolved = Recipe.model_validate(plain() | {"train": train, "arms": arms}).resolved_arms()
+    assert [arm.train.label_smoothing for arm in resolved.values()] == [0.2, 0.0, 0.2]
+    assert [arm.train.sft_weight for arm in resolved.values()] == [0.3, 0.3, 0.3]
+
+
+def test_a_plugins_algorithm_takes_any_parameter():
+    train = {"algorithm": "acme_po", "lambda_c": 2, "label_smoothing": 0.1, "learning_rate": 1e-5}
+    (arm,) = Recipe.model_validate(plain() | {"train": train}).resolved_arms().values()
+    assert (arm.train.parameters(), arm.train.label_smoothing) == ({"lambda_c": 2.0}, 0.1)
+
+
 def test_evaluation_writes_as_long_as_sampling_unless_told(write):
     assert load_recipe(write("max_new_tokens: 96", "max_new_tokens: 50")).evaluate.max_new_tokens == 50
     assert load_recipe("demo", ["evaluate.max_new_tokens=7"]).evaluate.max_new_tokens == 7
@@ -230,6 +288,34 @@ MISTAKES = {
         "`sft: {epochs",
     ),
     "foreign": ("beta: 0.1", "beta: 0.1, tau: 1", "train.tau is no parameter of dpo, which", "IPO", "remove tau"),
+    "reduction": (
+        "algorithm: dpo, beta: 0.1",
+        "algorithm: ipo, tau: 0.1, reduction: mean",
+        "train.reduction is 'mean'",
+        "one of 'sum_logp' or 'mean_logp'",
+        "`reduction: mean_logp`",
+    ),
+    "no weight": (
+        "algorithm: dpo",
+        "algorithm: kto, lambda_r: 0",
+        "train.lambda_r is 0",
+        "more than 0",
+        "`lambda_r: 1.0`",
+    ),
+    "negative SFT": (
+        "beta: 0.1",
+        "beta: 0.1, sft_weight: -1",
+        "train.sft_weight is -1",
+        "at least 0",
+        "`sft_weight: 0.1`",
+    ),
+    "smoothed KTO": (
+        "algorithm: dpo",
+        "algorithm: kto, label_smoothing: 0.1",
+        "train.label_smoothing is no parameter of kto, which takes beta, lambda_c and lambda_r",
+        "wrongly ordered",
+        "remove label_smoothing",
+    ),
     "bare lc": (
         "judge: bertscore",
         "judge: lc",

@@ -31,8 +31,9 @@ def lc_dpo_loss(logps: PairLogps, *, beta: float, alpha: float, label_smoothing:
     """
     if logps.ref_chosen is None or logps.ref_rejected is None:
         raise ValueError("lc_dpo_loss: needs ref_chosen and ref_rejected")
-    chosen_rewards = beta * (logps.chosen - logps.ref_chosen) + alpha * logps.chosen_tokens  # r, less beta log Z(x)
-    rejected_rewards = beta * (logps.rejected - logps.ref_rejected) + alpha * logps.rejected_tokens
+    chosen_lengths, rejected_lengths = (n.to(logps.chosen.dtype) for n in (logps.chosen_tokens, logps.rejected_tokens))
+    chosen_rewards = beta * (logps.chosen - logps.ref_chosen) + alpha * chosen_lengths  # r, less beta log Z
+    rejected_rewards = beta * (logps.rejected - logps.ref_rejected) + alpha * rejected_lengths
     margin = chosen_rewards - rejected_rewards  # beta * (difference of log-ratios) + alpha * (|y_c| - |y_r|)
     losses = (1 - label_smoothing) * -F.logsigmoid(margin) + label_smoothing * -F.logsigmoid(-margin)
     return LossOutput(losses, chosen_rewards.detach(), rejected_rewards.detach())
