@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,11 +20,6 @@ AROUND, GLOBAL = "<fake_token_around_image>", "<global-img>"
 TILE_TOKENS = [f"<row_{r}_col_{c}>" for r in range(1, 3) for c in range(1, 4)]
 SPECIAL = {"<image>": vlms.IMAGE, "<start>": vlms.START, "<end>": vlms.END, AROUND: vlms.EXTRA, GLOBAL: 94, "\n": 93}
 SPECIAL |= {token: 80 + i for i, token in enumerate(TILE_TOKENS)}
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR, logger="transformers")
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -227,6 +221,15 @@ def test_attention_that_takes_no_mask_is_refused_with_a_reason(attention: str) -
     model.config.text_config._attn_implementation = attention
     assert not family_of(model).supports_sharing
     assert attention in str(family_of(model).reason)
+
+
+def test_a_forward_without_positions_is_refused_with_a_reason() -> None:
+    class Older(type(vlms.make("llava_llama"))):  # type: ignore[misc]
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Any:
+            raise AssertionError
+
+    model = Older(vlms.FAMILIES["llava_llama"].config())
+    assert "position_ids" in str(family_of(model).reason)
 
 
 def test_layers_that_carry_a_state_are_refused_with_a_reason() -> None:

@@ -81,6 +81,7 @@ def test_without_images_too(name: str, attn: str) -> None:
 def test_with_lora_too(name: str, attn: str, n_images: int) -> None:
     peft = pytest.importorskip("peft")
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj", "o_proj", "dense"], init_lora_weights=False)
+    lora.task_type = peft.TaskType.CAUSAL_LM
     torch.manual_seed(1)
     model = peft.get_peft_model(vlms.make(name, attn), lora).eval()
     batch, vision = batch_of(name, model, n_images=n_images)
@@ -271,6 +272,18 @@ def test_log_probs_are_float32_under_a_bfloat16_model() -> None:
     shared = shared_logps(model, batch, vision)
     assert shared.logps.dtype == torch.float32
     assert disagreement(shared, separate_logps(model, batch, vision)) < 2e-2
+
+
+@pytest.mark.parametrize("attn", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", ["llava_llama", "qwen3_vl", "gemma3"])
+def test_log_probs_are_finite_and_agree_under_autocast(name: str, attn: str) -> None:
+    model = cached(name, attn)
+    batch, vision = batch_of(name, model)
+    with torch.autocast("cpu", torch.bfloat16):
+        shared, separate = shared_logps(model, batch, vision), separate_logps(model, batch, vision)
+    assert shared.logps.dtype == torch.float32
+    assert disagreement(shared, separate) < 2e-2
+    assert all(g.isfinite().all() for g in gradients(model, shared).values())
 
 
 def test_a_wrapped_model_is_called_through_its_wrapper() -> None:

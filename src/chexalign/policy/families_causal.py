@@ -32,6 +32,8 @@ class Family:
     @property
     def reason(self) -> str | None:
         """Why completions cannot share a prompt under this model, or None when they can."""
+        if "position_ids" not in self.accepts:
+            return "its forward takes no position_ids, and every completion goes on where the prompt ended"
         if self.text._attn_implementation not in _OBEYED:
             return f"attention implementation {self.text._attn_implementation} takes no mask of ours; sdpa and eager do"
         if unknown := set(getattr(self.text, "layer_types", None) or ()) - _LAYERS:
@@ -157,7 +159,7 @@ def visible(segments: torch.Tensor) -> torch.Tensor:
 
 def _within(positions: torch.Tensor, window: int) -> torch.Tensor:
     """[B, L, L] bool: keys fewer than `window` positions back; by positions, since columns count other completions."""
-    return positions[:, :, None] - positions[:, None, :] < window
+    return (positions - window)[:, :, None] < positions[:, None, :]
 
 
 def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
