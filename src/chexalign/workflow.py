@@ -152,6 +152,7 @@ class Workflow:
             run_folder=self.run,
             base=base,
             spec=self.recipe.sft,
+            compute=None,
             frozen=tuple(policy.freeze),
             template=get_template(policy.template),
             max_images=policy.max_images,
@@ -217,13 +218,21 @@ class Workflow:
     @_once
     def ref_logps(self) -> Manifest:
         """Reference log-probs of every candidate that some arm's pairs use."""
+        from chexalign.losses.make import make_loss
+        from chexalign.train.preference import completions_of
         from chexalign.train.ref_logps import RefLogpsWorker, ref_table
 
-        arms = self.recipe.resolved_arms()
+        arms = {name: arm for name, arm in self.recipe.resolved_arms().items() if make_loss(arm.train).needs_ref}
         inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": self.sft()}
-        used = {i for name in arms for p in self.run.pairs(name).iter_rows() for i in (p.chosen_id, p.rejected_id)}
+        used: set[tuple[str, str]] = set()
+        for name, arm in arms.items():
+            pairs = self.run.pairs(name).rows()
+            seed = self.recipe.seed if make_loss(arm.train).needs_kl else None
+            completions = completions_of(pairs, mismatch_seed=seed)
+            used |= {(pair.prompt_id, i) for pair, ids in zip(pairs, completions, strict=True) for i in ids}
         policy = self.recipe.policy
-        key = self.key("ref_logps", inputs, {"max_images": policy.max_images})
+        mismatched = sorted(name for name, arm in arms.items() if make_loss(arm.train).needs_kl)
+        key = self.key("ref_logps", inputs, {"max_images": policy.max_images, "mismatched": mismatched})
         worker = RefLogpsWorker(self.run, sorted(used), policy.max_images, _REF_LOGPS_PER_PART)
         n_parts = -(-len(used) // _REF_LOGPS_PER_PART)
         return run_parts(
@@ -245,7 +254,15 @@ class Workflow:
         inputs = {"pairs": pairs, "ref_logps": refs, "sft": sft}
         key = self.key("train", inputs, arm.train, {"freeze": policy.freeze, "threads": self.recipe.threads})
         PreferenceJob(
-            self.run, name, arm.train, tuple(policy.freeze), policy.max_images, self.recipe.threads, key
+            run_folder=self.run,
+            arm=name,
+            train=arm.train,
+            compute=None,
+            frozen=tuple(policy.freeze),
+            max_images=policy.max_images,
+            max_tokens=policy.max_tokens,
+            threads=self.recipe.threads,
+            key=key,
         ).run()
         return _need(self.run.policy(name))
 

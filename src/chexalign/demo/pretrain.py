@@ -7,14 +7,18 @@ forgotten.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from chexalign import artifact, atomic
 from chexalign.data.templates import get_template
 from chexalign.demo.codes import caption
+from chexalign.demo.loop import Optimization, StepLoss, cut_batches, fit, forget
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.demo.tower import WEIGHTS, Phantom, coded_studies, decode_png, phantom_table
 from chexalign.ids import keyed_seed
@@ -23,13 +27,14 @@ from chexalign.policy.base import Ask
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
-from chexalign.train.batch import Example
 from chexalign.train.emphasis import emphasize
 from chexalign.train.examples import Target, drop_long, encode
-from chexalign.train.features import FeatureTable, image_features, tower_features
 from chexalign.train.freeze import freeze
-from chexalign.train.loop import Optimization, fit, forget
-from chexalign.train.sft import plan, sft_step
+from chexalign.train.objective import Supervised
+from chexalign.train.pack import Example
+from chexalign.train.prefix import shared_logps
+from chexalign.train.rows import Collator, Row, vision_inputs
+from chexalign.train.vision import TowerFeatures, cached_tower, files, tower_features
 from chexalign.types import Study
 
 _BATCH = 16
@@ -60,11 +65,12 @@ class LanguageJob:
         save_checkpoint(model, processor, folder)
         policy = HFPolicy(folder)
         template = get_template("findings@1")
-        targets = [Target(Ask(template.fill(s).text, ()), s.reference) for s in studies]
+        targets = [Target(s.id, Ask(template.fill(s).text, ()), (s.reference,)) for s in studies]
         examples, dropped = drop_long(encode(policy, targets), max_tokens=_MAX_TOKENS)
         freeze(policy.model, {"vision", "projector"})
-        step = sft_step(policy.model, examples, FeatureTable({}), pad_id=tokenizer.pad_token_id)
-        batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
+        step = decoder_step(policy.model, examples, TowerFeatures({}), pad_id=tokenizer.pad_token_id)
+        lengths = [e.n_tokens for e in examples]
+        batches = cut_batches(lengths, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
         log = fit(
             policy.model,
             batches,
@@ -108,19 +114,21 @@ class CaptionJob:
         freeze(model, {"vision"})
         drawn = ((p.key, Image.fromarray(decode_png(p.png)).convert("RGB")) for p in phantoms)
         own = {key for e in examples for key in e.images} - {p.key for p in phantoms}
-        features = tower_features(model, processor, own) | image_features(model, processor, drawn)
-        step = sft_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
-        batches = plan(examples, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        log = fit(
-            model,
-            batches,
-            step,
-            _CAPTION,
-            folder=folder,
-            label="train on captions",
-            fingerprint=self.key.fingerprint,
-            threads=self.threads,
-        )
+        features = tower_features(model, processor, files(own)) | tower_features(model, processor, drawn)
+        step = decoder_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
+        lengths = [e.n_tokens for e in examples]
+        batches = cut_batches(lengths, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
+        with cached_tower(model):
+            log = fit(
+                model,
+                batches,
+                step,
+                _CAPTION,
+                folder=folder,
+                label="train on captions",
+                fingerprint=self.key.fingerprint,
+                threads=self.threads,
+            )
         save_checkpoint(model, processor, folder)
         forget(folder)
         artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
@@ -131,17 +139,31 @@ class CaptionJob:
         codes, findings = get_template("codes@1"), get_template("findings@1")
         captions = encode(
             policy,
-            [Target(ask_of(s, codes.fill(s).text, root=root, max_images=1), caption(s.codes)) for s in coded],
+            [Target(s.id, ask_of(s, codes.fill(s).text, root=root, max_images=1), (caption(s.codes),)) for s in coded],
         )
         of_study = {s.id: e for s, e in zip(coded, captions, strict=True)}
         more = [dataclasses.replace(of_study[p.study_id], images=(p.key,)) for p in phantoms]
         studies = sft_studies(self.run_folder)
         told = studies[: round(self.report_share * len(studies))]
-        targets = [Target(ask_of(s, findings.fill(s).text, root=root, max_images=1), s.reference) for s in told]
+        targets = [
+            Target(s.id, ask_of(s, findings.fill(s).text, root=root, max_images=1), (s.reference,)) for s in told
+        ]
         reports = emphasize(
-            policy.tokenizer, encode(policy, targets), [t.text for t in targets], weight=self.finding_weight
+            policy.tokenizer, encode(policy, targets), [t.texts[0] for t in targets], weight=self.finding_weight
         )
         return captions + more + reports
+
+
+def decoder_step(model: Any, examples: Sequence[Example], vision: TowerFeatures, *, pad_id: int) -> StepLoss:
+    """A step of supervised training on completion tokens."""
+    rows, collate, objective = [Row(e) for e in examples], Collator(vision, pad_id), Supervised()
+
+    def step(indices: Sequence[int], _: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = collate([(i, rows[i]) for i in indices])
+        out = objective(shared_logps(model, batch, vision_inputs(batch)), batch, lambda tensor: tensor)
+        return out.total / objective.items(batch), {"tokens": float(len(batch["weights"]))}
+
+    return step
 
 
 def sft_studies(run: RunFolder) -> list[Study]:

@@ -14,14 +14,13 @@ from PIL import Image
 
 from chexalign import artifact, atomic
 from chexalign.demo.codes import label_matrix, label_space
+from chexalign.demo.loop import Optimization, StepLoss, cut_batches, fit, forget
 from chexalign.demo.openi_phantom import phantom_png, phantom_seed
 from chexalign.demo.tiny import IMAGE_SIZE_PX, IMAGE_TOKENS, build_tower
 from chexalign.ids import keyed_seed
 from chexalign.run_folder import RunFolder
 from chexalign.stage import PartResult, StageKey
 from chexalign.store import Table
-from chexalign.train.loop import Optimization, StepLoss, fit, forget
-from chexalign.train.sft import plan
 from chexalign.types import Study
 
 WEIGHTS = "tower.safetensors"
@@ -101,8 +100,7 @@ class TowerJob:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.key.seed)
             module = Classifier(labels.shape[1])
-        lengths = [_Unit()] * len(pixels)
-        batches = plan(lengths, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
+        batches = cut_batches([1] * len(pixels), epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
         step = tower_step(module, pixels, labels, seed=self.key.seed)
         module.train()
         log = fit(
@@ -158,12 +156,6 @@ def tower_step(module: Classifier, pixels: np.ndarray, labels: np.ndarray, *, se
         return torch.nn.functional.binary_cross_entropy_with_logits(module(values), targets), {}
 
     return step
-
-
-class _Unit:
-    """Images are all of one size."""
-
-    n_tokens = 1
 
 
 def decode_png(png: bytes) -> np.ndarray:

@@ -45,7 +45,7 @@ class PairRule(Protocol):
 class BestWorst:
     """Prefers the best-scored candidate to the worst-scored one, if their scores differ by more than `min_margin`.
 
-    Unscored candidates take no part; among equal scores the lowest draw is taken.
+    Unscored and empty candidates take no part; among equal scores the lowest draw is taken.
     Source: the CheXalign paper, whose code keeps a pair when the two scores differ by more than 1e-8.
     """
 
@@ -157,7 +157,7 @@ def _values_by(judge: str, scores: Iterable[Score], candidates: dict[str, Candid
 
 
 def _extremes(scored: Sequence[Scored], min_margin: float) -> tuple[Scored, Scored] | Dropped:
-    rows = [(s.value, s) for s in scored if s.value is not None]
+    rows = [(s.value, s) for s in scored if s.value is not None and s.n_words > 0]
     if len(rows) < 2:
         return Dropped("fewer_than_two_scored")
     best_value, best = min(rows, key=lambda r: (-r[0], r[1].draw, r[1].candidate_id))

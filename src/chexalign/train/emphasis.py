@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chexalign.judges.chexpert import positives
-from chexalign.train.batch import Example
+from chexalign.train.pack import Example
 
 _SENTENCE = re.compile(r"[^.!?]*[.!?]*\s*")
 

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from chexalign import artifact, atomic
 from chexalign.errors import UserError
-from chexalign.losses.base import Loss, PairLogps
-from chexalign.policy.hf import HFPolicy, save_checkpoint
-from chexalign.registry import registry
+from chexalign.losses.base import Loss
+from chexalign.losses.make import make_loss
+from chexalign.policy.asks import ask_of
+from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
-from chexalign.train.batch import Example, collate
-from chexalign.train.examples import encode
-from chexalign.train.features import FeatureTable, tower_features
+from chexalign.train.examples import Target, drop_long, encode
+from chexalign.train.finish import finish_policy
+from chexalign.train.fit import fit, no_rows
 from chexalign.train.freeze import Part, freeze
-from chexalign.train.logps import sum_logps
-from chexalign.train.loop import Optimization, StepLoss, fit, forget
-from chexalign.train.ref_logps import ref_table, targets_of
-from chexalign.train.sft import plan
-
-# At step 0 the policy is the reference policy: the loss must be what the formula says, up to rounding.
-_STEP_0_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPair:
-    """Both completions of a pair as examples, with their log-probs under the reference policy."""
-
-    chosen: Example
-    rejected: Example
-    ref_chosen: float
-    ref_rejected: float
-
-    @property
-    def n_tokens(self) -> int:
-        """Length of the longer sequence."""
-        return max(self.chosen.n_tokens, self.rejected.n_tokens)
+from chexalign.train.mismatch import mismatched
+from chexalign.train.objective import Pairs
+from chexalign.train.pack import Example
+from chexalign.train.ref_logps import ref_table
+from chexalign.train.rows import Row
+from chexalign.train.settings import settings_of
+from chexalign.train.vision import choose_vision
+from chexalign.types import Pair
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceJob:
-    """Trains one arm and writes its checkpoint; `train` is the recipe's TrainSpec."""
+    """Trains one arm and writes its checkpoint; `train` and `compute` are the recipe's blocks of these names."""
 
     run_folder: RunFolder
     arm: str
     train: Any
+    compute: Any
     frozen: tuple[Part, ...]
     max_images: int
+    max_tokens: int
     threads: int
     key: StageKey
 
@@ -62,102 +48,76 @@ class PreferenceJob:
         if artifact.finished(folder, self.key):
             return
         atomic.make_folder(folder)
-        policy = HFPolicy(self.run_folder.policy(SFT))
-        pairs = encode_pairs(self.run_folder, policy, self.arm, max_images=self.max_images)
-        if not pairs:
-            raise no_pairs(self.arm)
+        policy, loss = HFPolicy(self.run_folder.policy(SFT)), make_loss(self.train)
+        pairs = self.run_folder.pairs(self.arm).rows()
+        targets = pair_targets(
+            self.run_folder, pairs, max_images=self.max_images, mismatch_seed=self.key.seed if loss.needs_kl else None
+        )
+        examples, dropped = drop_long(encode(policy, targets), max_tokens=self.max_tokens)
+        if not examples:
+            raise no_rows(f"The arm {self.arm}")
+        rows = pair_rows(self.run_folder, pairs, examples, loss, seed=self.key.seed)
         freeze(policy.model, self.frozen)
-        keys = {key for pair in pairs for key in pair.chosen.images}
-        features = tower_features(policy.model, policy.processor, keys)
-        loss = registry("losses").get(self.train.algorithm)(
-            **self.train.parameters(), label_smoothing=self.train.label_smoothing
-        )
-        batches = preference_plan(
-            pairs, epochs=self.train.epochs, batch_size=self.train.global_batch, seed=self.key.seed
-        )
-        optimization = Optimization(
-            self.train.learning_rate, warmup_ratio=self.train.warmup_ratio, max_grad_norm=self.train.max_grad_norm
-        )
-        step = preference_step(policy.model, pairs, features, loss, pad_id=policy.tokenizer.pad_token_id)
         log = fit(
             policy.model,
-            batches,
-            step,
-            optimization,
+            rows,
+            Pairs(loss),
+            settings_of(self.train, self.compute, threads=self.threads),
+            vision=choose_vision(policy.model, policy.processor, [e.images for e in examples]),
+            pad_id=policy.tokenizer.pad_token_id,
             folder=folder,
             label=f"train {self.arm}",
             fingerprint=self.key.fingerprint,
-            threads=self.threads,
+            seed=self.key.seed,
+            starts_at_ref=True,
         )
-        save_checkpoint(policy.model, policy.processor, folder)
-        forget(folder)
-        artifact.finish(folder, self.key, rows=len(pairs), seconds=log.seconds, log=log.rows)
+        finish_policy(policy.model, policy.processor, folder, self.key, log, rows=len(rows), dropped=dropped)
 
 
-def encode_pairs(run: RunFolder, policy: HFPolicy, arm: str, *, max_images: int) -> list[EncodedPair]:
-    """The arm's pairs, tokenized, with the reference log-probs of the run."""
-    pairs = run.pairs(arm).rows()
-    refs = {r.candidate_id: r for r in ref_table(run).iter_rows()}
-    ids = [i for pair in pairs for i in (pair.chosen_id, pair.rejected_id)]
-    examples = encode(policy, targets_of(run, ids, max_images=max_images))
-    return [
-        EncodedPair(chosen, rejected, refs[pair.chosen_id].sum_logp, refs[pair.rejected_id].sum_logp)
-        for pair, chosen, rejected in zip(pairs, examples[::2], examples[1::2], strict=True)
-    ]
+def completions_of(pairs: Sequence[Pair], *, mismatch_seed: int | None) -> list[tuple[str, ...]]:
+    """The candidates of each pair: chosen, rejected and, with a seed, one that answers another prompt."""
+    own = [(pair.chosen_id, pair.rejected_id) for pair in pairs]
+    if mismatch_seed is None:
+        return list(own)
+    return [(*both, other) for both, other in zip(own, mismatched(pairs, seed=mismatch_seed), strict=True)]
 
 
-def preference_plan(pairs: Sequence[EncodedPair], *, epochs: float, batch_size: int, seed: int) -> list[list[int]]:
-    """The batches of a possibly fractional number of epochs."""
-    batches = plan(pairs, epochs=math.ceil(epochs), batch_size=batch_size, seed=seed)
-    return batches[: max(1, round(epochs * len(batches) / math.ceil(epochs)))]
+def pair_targets(run: RunFolder, pairs: Sequence[Pair], *, max_images: int, mismatch_seed: int | None) -> list[Target]:
+    """The ask and the texts of each pair.
+
+    Raises: UserError when both texts of a pair are equal: nothing could be learned from preferring one.
+    """
+    studies = {s.id: s for s in run.studies.iter_rows()}
+    prompts = {p.id: p for p in run.prompts.iter_rows()}
+    texts = {c.id: c.text for c in run.candidates.iter_rows()}
+    targets = []
+    for pair, ids in zip(pairs, completions_of(pairs, mismatch_seed=mismatch_seed), strict=True):
+        prompt = prompts[pair.prompt_id]
+        ask = ask_of(studies[prompt.study_id], prompt.text, root=run.root, max_images=max_images)
+        if texts[pair.chosen_id] == texts[pair.rejected_id]:
+            raise equal_texts(pair)
+        targets.append(Target(pair.id, ask, tuple(texts[i] for i in ids)))
+    return targets
 
 
-def preference_step(
-    model: Any, pairs: Sequence[EncodedPair], features: FeatureTable, loss: Loss, *, pad_id: int
-) -> StepLoss:
-    """A step over a batch of pairs, both completions in one forward; logs rewards, margins, accuracy and log-probs."""
-
-    def step(indices: Sequence[int], index: int) -> tuple[torch.Tensor, dict[str, float]]:
-        batch = [pairs[i] for i in indices]
-        examples = [p.chosen for p in batch] + [p.rejected for p in batch]
-        chosen, rejected = sum_logps(model, collate(examples, pad_id=pad_id), features).chunk(2)
-        logps = PairLogps(
-            chosen=chosen,
-            rejected=rejected,
-            ref_chosen=torch.tensor([p.ref_chosen for p in batch]),
-            ref_rejected=torch.tensor([p.ref_rejected for p in batch]),
-            chosen_tokens=torch.tensor([len(p.chosen.completion_ids) for p in batch]),
-            rejected_tokens=torch.tensor([len(p.rejected.completion_ids) for p in batch]),
-        )
-        out = loss(logps)
-        if index == 0:
-            _check_step_0(out.losses.mean().item(), loss.at_step_0(logps))
-        margin = out.chosen_rewards - out.rejected_rewards
-        return out.losses.mean(), {
-            "reward_margin": margin.mean().item(),
-            "accuracy": (margin > 0).float().mean().item(),
-            "chosen_logp": chosen.detach().mean().item(),
-            "rejected_logp": rejected.detach().mean().item(),
-            "chosen_reward": out.chosen_rewards.mean().item(),
-            "rejected_reward": out.rejected_rewards.mean().item(),
-        }
-
-    return step
+def pair_rows(
+    run: RunFolder, pairs: Sequence[Pair], examples: Sequence[Example], loss: Loss, *, seed: int
+) -> list[Row]:
+    """The examples with their log-probs under the reference policy, where the loss needs them."""
+    if not loss.needs_ref:
+        return [Row(example) for example in examples]
+    refs = {(r.prompt_id, r.candidate_id): r.sum_logp for r in ref_table(run).iter_rows()}
+    completions = completions_of(pairs, mismatch_seed=seed if loss.needs_kl else None)
+    of_pair = {
+        pair.id: tuple(refs[pair.prompt_id, i] for i in ids) for pair, ids in zip(pairs, completions, strict=True)
+    }
+    return [Row(example, of_pair[example.id]) for example in examples]
 
 
-def no_pairs(arm: str) -> UserError:
-    """The error for an arm whose pair table is empty."""
+def equal_texts(pair: Pair) -> UserError:
+    """The error for a pair that prefers a text to itself."""
     return UserError(
-        f"The arm {arm} has no pairs to train on.",
-        "Every prompt was dropped; the manifest of its pairs counts the reasons.",
-        "Draw more candidates (sample.n), lower pairs.min_margin, or use another judge.",
+        f"The pair {pair.id} has the same text as chosen and as rejected.",
+        "Its loss would push the same tokens up and down.",
+        "Leave it out of the pairs, or raise pairs.min_margin: equal texts have equal scores.",
     )
-
-
-def _check_step_0(value: float, expected: float) -> None:
-    if abs(value - expected) > _STEP_0_TOLERANCE:
-        raise UserError(
-            f"The first preference loss is {value:.5f}; for a policy that equals its reference it is {expected:.5f}.",
-            "The reference log-probs belong to other weights, another template or another tokenizer.",
-            "Delete the run's ref_logps folder and run again.",
-        )

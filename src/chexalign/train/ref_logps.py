@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +13,20 @@ from chexalign.policy.asks import ask_of
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import PartResult
 from chexalign.store import Table
-from chexalign.train.batch import collate
 from chexalign.train.examples import Target, encode
-from chexalign.train.features import tower_features
-from chexalign.train.logps import sum_logps
-from chexalign.types import Prompt, Study
+from chexalign.train.pack import pack
+from chexalign.train.prefix import shared_logps
+from chexalign.train.vision import choose_vision, tower_of
 
-_BATCH = 32
+_BATCH = 16
+Request = tuple[str, str]  # ids of a prompt and of a candidate, which may answer another prompt
 
 
 @dataclass(frozen=True, slots=True)
 class RefLogp:
-    """The log-prob of one candidate under the reference policy, in nats, end token included."""
+    """The log-prob of a candidate as an answer to a prompt under the reference policy, in nats, end token included."""
 
+    prompt_id: str
     candidate_id: str
     sum_logp: float
     n_tokens: int
@@ -35,26 +37,12 @@ def ref_table(run: RunFolder) -> Table[RefLogp]:
     return Table(run.ref_logps, RefLogp)
 
 
-def targets_of(run: RunFolder, candidate_ids: Sequence[str], *, max_images: int) -> list[Target]:
-    """The ask and the text of each candidate."""
-    studies: dict[str, Study] = {s.id: s for s in run.studies.iter_rows()}
-    prompts: dict[str, Prompt] = {p.id: p for p in run.prompts.iter_rows()}
-    wanted = set(candidate_ids)
-    found = {}
-    for candidate in run.candidates.iter_rows():
-        if candidate.id in wanted:
-            prompt = prompts[candidate.prompt_id]
-            ask = ask_of(studies[prompt.study_id], prompt.text, root=run.root, max_images=max_images)
-            found[candidate.id] = Target(ask, candidate.text)
-    return [found[i] for i in candidate_ids]
-
-
 @dataclass(slots=True)
 class RefLogpsWorker:
-    """Scores a fixed slice of candidates per part under the SFT policy."""
+    """Scores a fixed slice of requests per part under the SFT policy; a prompt is run once for all its completions."""
 
     run: RunFolder
-    candidate_ids: Sequence[str]
+    requests: Sequence[Request]  # sorted
     max_images: int
     part_size: int
     _policy: Any = None
@@ -68,14 +56,35 @@ class RefLogpsWorker:
     @torch.no_grad()
     def part(self, index: int) -> PartResult[RefLogp]:
         """The log-probs of one slice."""
-        ids = self.candidate_ids[index * self.part_size : (index + 1) * self.part_size]
-        examples = encode(self._policy, targets_of(self.run, ids, max_images=self.max_images))
-        keys = {key for e in examples for key in e.images}
-        model, processor = self._policy.model, self._policy.processor
-        features = tower_features(model, processor, keys)
-        pad = self._policy.tokenizer.pad_token_id
-        values: list[float] = []
-        for start in range(0, len(examples), _BATCH):
-            batch = collate(examples[start : start + _BATCH], pad_id=pad)
-            values += sum_logps(model, batch, features).tolist()
-        return PartResult([RefLogp(i, v, len(e.completion_ids)) for i, v, e in zip(ids, values, examples, strict=True)])
+        requests = self.requests[index * self.part_size : (index + 1) * self.part_size]
+        of_prompt: dict[str, list[str]] = defaultdict(list)
+        for prompt_id, candidate_id in requests:
+            of_prompt[prompt_id].append(candidate_id)
+        examples = encode(self._policy, self._targets(of_prompt))
+        vision = choose_vision(self._policy.model, self._policy.processor, [e.images for e in examples])
+        values: dict[Request, tuple[float, int]] = {}
+        # Rows of a batch share the number of completions.
+        examples.sort(key=lambda e: (len(e.completions), e.n_tokens, e.id))
+        with tower_of(vision, self._policy.model):
+            start = 0
+            while start < len(examples):
+                width = len(examples[start].completions)
+                batch = [e for e in examples[start : start + _BATCH] if len(e.completions) == width]
+                start += len(batch)
+                inputs = vision.inputs([e.images for e in batch])
+                packed = pack(batch, pad_id=self._policy.tokenizer.pad_token_id)
+                logps = shared_logps(self._policy.model, packed, inputs)
+                for e, sums, counts in zip(batch, logps.sums().tolist(), logps.counts().tolist(), strict=True):
+                    keys = [(e.id, candidate_id) for candidate_id in of_prompt[e.id]]
+                    values.update(zip(keys, zip(sums, counts, strict=True), strict=True))
+        return PartResult([RefLogp(*request, *values[request]) for request in requests])
+
+    def _targets(self, of_prompt: dict[str, list[str]]) -> list[Target]:
+        studies = {s.id: s for s in self.run.studies.iter_rows()}
+        texts = {c.id: c.text for c in self.run.candidates.iter_rows()}
+        targets = []
+        for prompt in self.run.prompts.iter_rows():
+            if prompt.id in of_prompt:
+                ask = ask_of(studies[prompt.study_id], prompt.text, root=self.run.root, max_images=self.max_images)
+                targets.append(Target(prompt.id, ask, tuple(texts[i] for i in of_prompt[prompt.id])))
+        return targets

@@ -1,13 +1,15 @@
-"""One training loop that can be killed at any moment and goes on to the same weights."""
+"""A plain loop for the parts of the tiny policy before SFT; it can be killed at any time and ends in the same weights.
+
+What is trained here is no policy yet: a tower with a head for labels, and a decoder that has seen no image. Steps take
+a few milliseconds, of which the trainer of `chexalign.train` would take a good part for itself.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import torch
 from chexalign import atomic, ids
 from chexalign.errors import UserError
 from chexalign.progress import bar
+from chexalign.train.fit import FitLog, using_threads
+from chexalign.train.order import training_order, warmup_cosine
 
 STATE = "state.pt"
 _SAVE_EVERY_SECONDS = 20.0
@@ -32,16 +36,8 @@ class Optimization:
     learning_rate: float
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0  # math.inf: gradients are not clipped
+    max_grad_norm: float = 1.0  # infinity: gradients are not clipped
     betas: tuple[float, float] = (0.9, 0.98)
-
-
-@dataclass(frozen=True, slots=True)
-class FitLog:
-    """What training left to look at: one row of numbers per step, and the seconds it took in all."""
-
-    rows: list[dict[str, float]]
-    seconds: float
 
 
 def fit(
@@ -73,7 +69,7 @@ def fit(
     with using_threads(threads), bar(len(batches), label, unit="step", done=len(rows)) as progress:
         for step in range(len(rows), len(batches)):
             for group in optimizer.param_groups:
-                group["lr"] = optimization.learning_rate * schedule(step, len(batches), optimization.warmup_ratio)
+                group["lr"] = optimization.learning_rate * warmup_cosine(step, len(batches), optimization.warmup_ratio)
             loss, numbers = step_loss(batches[step], step)
             _check_finite(loss, "loss", step, label)
             optimizer.zero_grad(set_to_none=True)
@@ -91,23 +87,10 @@ def fit(
     return FitLog(rows, seconds)
 
 
-@contextmanager
-def using_threads(threads: int) -> Iterator[None]:
-    """Sets the number of threads that torch computes with, and sets it back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def schedule(step: int, steps: int, warmup_ratio: float) -> float:
-    """The factor of the learning rate at a step: linear warm-up from above 0 to 1, then cosine to 0."""
-    warmup = max(1, round(warmup_ratio * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def cut_batches(lengths: Sequence[int], *, epochs: int, batch_size: int, seed: int) -> list[list[int]]:
+    """The indices of all epochs in batches of similar length, each epoch in its own order."""
+    order = training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
 def forget(folder: Path) -> None:

@@ -1,0 +1,72 @@
+"""From our settings to those of transformers.Trainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from chexalign.errors import UserError
+from chexalign.train.settings import Settings
+
+
+def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates: bool) -> TrainingArguments:
+    """Arguments under which the Trainer neither prints, phones home, shuffles, nor saves unless it is told to.
+
+    Raises: UserError when the global batch cannot be cut into the processes' shares.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    per_device, accumulation = share(settings.global_batch, processes, settings.per_device)
+    early_stop = evaluates and settings.patience is not None
+    return TrainingArguments(
+        output_dir=str(steps),
+        per_device_train_batch_size=per_device,
+        per_device_eval_batch_size=per_device,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=1,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        max_grad_norm=settings.max_grad_norm,
+        bf16=settings.precision == "bf16",
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed % 2**31,
+        logging_steps=1,
+        logging_strategy="steps",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        save_total_limit=2,
+        eval_strategy="steps" if evaluates and settings.eval_steps else "no",
+        eval_steps=settings.eval_steps or None,
+        load_best_model_at_end=False,
+        metric_for_best_model="eval_loss" if early_stop else None,
+        greater_is_better=False if early_stop else None,
+        report_to=list(settings.trackers) or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_num_workers=settings.data_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        average_tokens_across_devices=False,
+    )
+
+
+def share(global_batch: int, processes: int, per_device: int | None) -> tuple[int, int]:
+    """Rows that a process takes at once, and how often it does so for one update.
+
+    Raises: UserError when they do not multiply to the global batch.
+    """
+    mine, rest = divmod(global_batch, processes)
+    size = mine if per_device is None else min(per_device, mine)
+    if rest or size == 0 or mine % size:
+        raise UserError(
+            f"A global batch of {global_batch} cannot be cut into {processes} processes of {per_device or 'all'} rows.",
+            "Every update must see the same number of rows on every machine, or results would depend on the hardware.",
+            "Choose a global_batch that is a multiple of processes times compute.per_device_batch.",
+        )
+    return size, mine // size

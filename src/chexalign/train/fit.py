@@ -1,0 +1,126 @@
+"""One way to train: rows and an objective go in, the model's trainable weights change, a log comes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chexalign import atomic
+from chexalign.errors import UserError
+from chexalign.progress import bar
+from chexalign.train.callbacks import Clock, Progress, SaveByClock, Watch
+from chexalign.train.objective import Objective
+from chexalign.train.order import training_order
+from chexalign.train.resume import STEPS, clear_others, last_sealed
+from chexalign.train.rows import Collator, OrderedRows, Row
+from chexalign.train.settings import Settings
+from chexalign.train.vision import Vision, tower_of
+
+
+@dataclass(frozen=True, slots=True)
+class FitLog:
+    """What training left to look at: one row of numbers per step, the seconds it took, and what was checked."""
+
+    rows: list[dict[str, float]]
+    seconds: float
+    checks: dict[str, Any] = field(default_factory=dict)
+
+
+def fit(
+    model: Any,
+    rows: Sequence[Row],
+    objective: Objective,
+    settings: Settings,
+    *,
+    vision: Vision,
+    pad_id: int,
+    folder: Path,
+    label: str,
+    fingerprint: str,
+    seed: int,
+    starts_at_ref: bool = False,
+    held_out: Sequence[Row] = (),
+) -> FitLog:
+    """The log of training on `rows`; the trainable parameters of `model` are changed in place.
+
+    Checkpoints go to `folder`/steps while training runs, and training goes on from the last whole one that has the same
+    `fingerprint`; the result does not depend on when it was saved or how often it was killed. `starts_at_ref` says that
+    the policy is its own reference, so that the first loss is known.
+    Raises: UserError when a loss or gradient is not finite (it names the rows), when the first loss is not what the
+    formula says, and when the disk is full.
+    """
+    from chexalign.train.arguments import training_arguments
+    from chexalign.train.trainer import AlignTrainer
+
+    lengths = [row.example.n_tokens for row in rows]
+    order = training_order(lengths, epochs=settings.epochs, batch_size=settings.global_batch, seed=seed)
+    if settings.max_steps is not None:
+        order = order[: settings.max_steps * settings.global_batch]
+    steps = folder / STEPS
+    arguments = training_arguments(settings, steps, seed=seed, evaluates=bool(held_out))
+    n_steps = -(-len(order) // settings.global_batch)
+    watch = Watch()
+    with using_threads(settings.threads), tower_of(vision, model), without_dropout(model), atomic.explained(folder):
+        resumed = last_sealed(steps, fingerprint)
+        if arguments.process_index == 0:
+            clear_others(steps, keep=resumed)
+        trainer = AlignTrainer(
+            model,
+            arguments,
+            rows=OrderedRows(rows, order),
+            collator=Collator(vision, pad_id),
+            objective=objective,
+            warmup_ratio=settings.warmup_ratio,
+            fingerprint=fingerprint,
+            starts_at_ref=starts_at_ref and resumed is None,
+            held_out=OrderedRows(held_out, range(len(held_out))) if held_out else None,
+        )
+        done = int(resumed.name.rpartition("-")[2]) if resumed else 0
+        started = time.perf_counter()
+        with bar(n_steps, label, unit="step", done=done) as progress:
+            for callback in (Progress(progress), Clock(), watch, SaveByClock()):
+                trainer.add_callback(callback)
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    log = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
+    checks = {"prefix_sharing": trainer.self_check, "warnings": watch.warnings}
+    return FitLog(log, time.perf_counter() - started, checks)
+
+
+@contextmanager
+def using_threads(threads: int) -> Iterator[None]:
+    """Sets the number of threads that torch computes with, and sets it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def without_dropout(model: Any) -> Iterator[None]:
+    """Turns dropout off: the reference log-probs were taken without it, so the first ratio must be 1."""
+    modules = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    before = [m.p for m in modules]
+    for m in modules:
+        m.p = 0.0
+    try:
+        yield
+    finally:
+        for m, p in zip(modules, before, strict=True):
+            m.p = p
+
+
+def no_rows(what: str) -> UserError:
+    """The error for a training without data."""
+    return UserError(
+        f"{what} has no rows to train on.",
+        "Every prompt was dropped; the manifests of its inputs count the reasons.",
+        "Draw more candidates (sample.n), lower pairs.min_margin, or use another judge.",
+    )

@@ -1,0 +1,41 @@
+"""From a recipe's blocks to the settings of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """AdamW with linear warm-up and cosine decay to zero, and how the work is laid on the hardware.
+
+    `global_batch` rows make an update, whatever the number of processes; `per_device` of them (None: all that a process
+    gets) go through the model at once.
+    """
+
+    learning_rate: float
+    epochs: float = 1.0
+    global_batch: int = 16
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    max_steps: int | None = None
+    per_device: int | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    threads: int = 1
+    data_workers: int = 0
+    trackers: tuple[str, ...] = ()
+    patience: int | None = None  # evaluations of the held-out rows without a better loss before training stops
+    eval_steps: int = 0
+
+
+def settings_of(spec: Any, compute: Any, *, threads: int) -> Settings:
+    """The settings in a TrainSpec or SFTSpec and in the ComputeSpec, or None, of a recipe."""
+    names = ("warmup_ratio", "weight_decay", "max_grad_norm")
+    known = {name: getattr(spec, name) for name in names if hasattr(spec, name)}
+    return Settings(
+        learning_rate=spec.learning_rate, epochs=spec.epochs, global_batch=spec.global_batch, threads=threads, **known
+    )

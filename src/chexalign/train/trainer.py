@@ -1,0 +1,221 @@
+"""The trainer: transformers.Trainer over packed rows, so that its launchers, wrappers and callbacks all apply."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from chexalign.errors import UserError
+from chexalign.train.objective import Batch, Objective, StepLoss
+from chexalign.train.order import warmup_cosine
+from chexalign.train.prefix import TokenLogps, disagreement, separate_logps, shared_logps, sharing_refused
+from chexalign.train.resume import load_state, save_state, seal
+from chexalign.train.rows import Collator, OrderedRows, vision_inputs
+
+Route = Callable[[Any, Batch, dict[str, torch.Tensor]], TokenLogps]
+
+# Largest relative difference of a completion's log-prob between the shared and the separate path.
+SELF_CHECK_TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2}
+# At step 0 the policy is the reference policy: the loss must be what the formula says, up to rounding.
+STEP_0_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+
+
+class AlignTrainer(Trainer):
+    """Minimizes an objective over rows in a fixed order.
+
+    The rows are read once, in order, as a single epoch: several epochs are part of the order, so that where a training
+    goes on after an interruption does not depend on how an epoch is shuffled.
+    The mean runs over the whole global batch, however it is cut into processes and accumulation steps.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        *,
+        rows: OrderedRows,
+        collator: Collator,
+        objective: Objective,
+        warmup_ratio: float,
+        fingerprint: str,
+        starts_at_ref: bool,
+        held_out: OrderedRows | None = None,
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(
+            model, args, data_collator=collator, train_dataset=rows, eval_dataset=held_out, callbacks=callbacks
+        )
+        self.remove_callback(PrinterCallback)  # stdout is for data
+        self.loss_is_scaled_for_ga = True
+        self.model_accepts_loss_kwargs = False
+        self.can_return_loss = True
+        self.objective, self.fingerprint = objective, fingerprint
+        self.precision = "bf16" if args.bf16 else "fp32"
+        self.self_check: dict[str, Any] | None = None
+        self._warmup_ratio, self._starts_at_ref = warmup_ratio, starts_at_ref
+        self._route: Route = shared_logps
+        self._numbers: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    # What a batch is worth ------------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
+        if not batch_samples:
+            return None
+        return self._gather(sum(self.objective.items(b) for b in batch_samples).to(device)[None]).sum()
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+    ) -> Any:
+        """This batch's share of the mean loss over the global batch, times the number of processes (DDP averages)."""
+        vision = vision_inputs(inputs)
+        if model.training:
+            _keep_frozen_parts_in_eval_mode(model)
+        if self.self_check is None:
+            self._check_route(model, inputs, vision)
+        step = self.objective(self._route(model, inputs, vision), inputs, self._gather)
+        items = self.objective.items(inputs)
+        self._check_finite(step.total.detach(), inputs)
+        if not model.training:
+            loss = step.total / items
+        else:
+            self._check_step_0(step, items)
+            for name, values in step.numbers.items():
+                self._numbers[name].append(values.detach().float().mean())
+            self._numbers["tokens"].append((inputs["segments"] >= 0).sum().float())
+            processes = self.accelerator.num_processes
+            loss = step.total * processes / (items * processes if num_items_in_batch is None else num_items_in_batch)
+        return (loss, {}) if return_outputs else loss
+
+    def prediction_step(self, model: Any, inputs: Batch, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+        """The mean loss of a held-out batch."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, inputs).detach().mean(), None, None
+
+    def _gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.accelerator.num_processes == 1:
+            return tensor
+        gathered: torch.Tensor = self.accelerator.gather(tensor.contiguous())
+        return gathered
+
+    # Checks ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _check_route(self, model: Any, inputs: Batch, vision: dict[str, torch.Tensor]) -> None:
+        """Compares the shared with the separate path on the first batch, and takes the separate one if they differ."""
+        training = model.training
+        model.eval()
+        found, reason = math.inf, sharing_refused(model)
+        if reason is None:
+            with self.compute_loss_context_manager():
+                found = disagreement(shared_logps(model, inputs, vision), separate_logps(model, inputs, vision))
+            found = float(self._gather(torch.tensor([found], device=self.args.device)).max())
+        model.train(training)
+        allowed = SELF_CHECK_TOLERANCE[self.precision]
+        shared = found <= allowed
+        self.self_check = {"shared": shared, "tolerance": allowed, "disagreement": found if reason is None else None}
+        if not shared:
+            self._route = separate_logps
+            why = reason or f"log-probs differ by {found:.1e} of their size, more than {allowed:.0e}"
+            self.self_check["reason"] = why
+            self._warn(f"prefix sharing is off for this model, training is slower: {why}")
+
+    def _check_step_0(self, step: StepLoss, items: torch.Tensor) -> None:
+        """The first loss must be that of a policy which equals its reference."""
+        if not self._starts_at_ref or self.state.global_step > 0:
+            return
+        self._starts_at_ref = False
+        value = (step.total.detach() / items).item()
+        if math.isfinite(step.at_step_0) and abs(value - step.at_step_0) > STEP_0_TOLERANCE[self.precision]:
+            raise UserError(
+                f"The first loss is {value:.5f}; for a policy that equals its reference it is {step.at_step_0:.5f}.",
+                "The reference log-probs belong to other weights, another template or tokenizer, or dropout is on.",
+                "Delete the run's ref_logps folder and run again.",
+            )
+
+    def _check_finite(self, total: torch.Tensor, inputs: Batch) -> None:
+        if not torch.isfinite(total):
+            rows: OrderedRows = self.train_dataset  # type: ignore[assignment]
+            names = [rows.rows[i].example.id for i in inputs["row"].tolist()]
+            raise self._not_finite("loss", total, f"in the batch of {', '.join(names)}")
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        value = torch.as_tensor(norm)
+        if not torch.isfinite(value):
+            raise self._not_finite("gradient norm", value, "in this step's batch")
+        return norm
+
+    def _not_finite(self, what: str, value: torch.Tensor, where: str) -> UserError:
+        return UserError(
+            f"The {what} is {value.item()} at step {self.state.global_step}, {where}.",
+            "Training cannot go on from what is not a number; the last good checkpoint is kept.",
+            "Lower the learning rate and run under another name, or leave those rows out.",
+        )
+
+    def _warn(self, message: str) -> None:
+        if self.is_world_process_zero():
+            print(f"warning: {message}", file=sys.stderr)
+
+    # Schedule, log, checkpoints -------------------------------------------------------------------------------------
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Linear warm-up, then cosine to zero."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer,
+                lambda step: warmup_cosine(min(step, num_training_steps), num_training_steps, self._warmup_ratio),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the means of the numbers since the last log, over batches and processes."""
+        if "loss" in logs and self._numbers:
+            totals = {name: torch.stack(values) for name, values in sorted(self._numbers.items())}
+            for name, values in totals.items():
+                each = self._gather((values.sum() if name == "tokens" else values.mean())[None])
+                logs[name] = (each.sum() if name == "tokens" else each.mean()).item()
+            self._numbers.clear()
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            seal(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.fingerprint)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """Writes what training changes, by the names of the model in memory.
+
+        `save_pretrained` writes some families under older names, which a resumed transformers.Trainer does not find:
+        it warns, keeps the weights that it started from, and goes on with the old optimizer.
+        """
+        save_state(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir), state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_state(self.accelerator.unwrap_model(model or self.model), Path(resume_from_checkpoint))
+
+
+def _keep_frozen_parts_in_eval_mode(model: Any) -> None:
+    """A frozen module keeps its running means, and drops nothing out."""
+    for module in model.modules():
+        own = list(module.parameters())
+        if own and not any(p.requires_grad for p in own):
+            module.eval()
