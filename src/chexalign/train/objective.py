@@ -85,6 +85,7 @@ class Pairs:
             "chosen_tokens": pairs.chosen_tokens.float(),
             "rejected_tokens": pairs.rejected_tokens.float(),
         }
+        numbers |= _moments(margin, (pairs.chosen_tokens - pairs.rejected_tokens).float())
         if ref is not None:
             numbers["chosen_log_ratio"] = (pairs.chosen - ref[:, 0]).detach()
             numbers["rejected_log_ratio"] = (pairs.rejected - ref[:, 1]).detach()
@@ -121,6 +122,21 @@ class Verdicts:
             "kl": (verdicts.kl - verdicts.ref_kl).mean().clamp_min(0.0),
         }
         return StepLoss(out.losses.sum(), self.loss.verdicts_at_step_0(verdicts), numbers)
+
+
+def _moments(margin: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What `length_correlation` needs, as means that can be taken over batches and processes."""
+    return {"_m": margin, "_l": length, "_mm": margin.square(), "_ll": length.square(), "_ml": margin * length}
+
+
+def length_correlation(means: dict[str, float]) -> float:
+    """Correlation of reward margin and length difference (chosen minus rejected, tokens) from mean moments.
+
+    0 where one of them does not vary.
+    """
+    covariance = means["_ml"] - means["_m"] * means["_l"]
+    spread = (means["_mm"] - means["_m"] ** 2) * (means["_ll"] - means["_l"] ** 2)
+    return covariance / math.sqrt(spread) if spread > 1e-12 else 0.0
 
 
 def _mismatched(loss: Loss, sums: torch.Tensor, ref: torch.Tensor | None, gather: Gather) -> dict[str, torch.Tensor]:

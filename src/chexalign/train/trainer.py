@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from chexalign.errors import UserError
-from chexalign.train.objective import Batch, Objective, StepLoss
+from chexalign.train.objective import Batch, Objective, StepLoss, length_correlation
 from chexalign.train.order import warmup_cosine
 from chexalign.train.prefix import TokenLogps, disagreement, separate_logps, shared_logps, sharing_refused
 from chexalign.train.resume import load_state, save_state, seal
@@ -185,12 +185,24 @@ class AlignTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the means of the numbers since the last log, over batches and processes."""
         if "loss" in logs and self._numbers:
-            totals = {name: torch.stack(values) for name, values in sorted(self._numbers.items())}
-            for name, values in totals.items():
-                each = self._gather((values.sum() if name == "tokens" else values.mean())[None])
-                logs[name] = (each.sum() if name == "tokens" else each.mean()).item()
-            self._numbers.clear()
+            logs |= self._take_numbers()
         super().log(logs, start_time)
+
+    def _take_numbers(self) -> dict[str, float]:
+        """Means since the last log over batches and processes, tokens summed; one message for all of them."""
+        names = sorted(self._numbers)
+        local = torch.stack([torch.stack(self._numbers[n]).mean() * self._weight_of(n) for n in names])
+        means = self._gather(local[None]).mean(0).tolist()
+        self._numbers.clear()
+        found = dict(zip(names, means, strict=True))
+        moments = {name: found.pop(name) for name in names if name.startswith("_")}
+        if moments:
+            found["length_correlation"] = length_correlation(moments)
+        return found
+
+    def _weight_of(self, name: str) -> int:
+        """Tokens are counted over all batches and processes; everything else is a mean."""
+        return len(self._numbers[name]) * self.accelerator.num_processes if name == "tokens" else 1
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
