@@ -12,10 +12,10 @@ from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.decode import _inverse_cdf, decode
 from chexalign.policy.hf import HFPolicy, save_checkpoint
-from chexalign.train.batch import Example, collate
 from chexalign.train.examples import Target, encode, encode_prompts
-from chexalign.train.features import tower_features
-from chexalign.train.logps import sum_logps
+from chexalign.train.pack import Example, pack
+from chexalign.train.prefix import shared_logps
+from chexalign.train.vision import Pixels
 
 SENTENCES = [
     "The heart is not enlarged. Both lungs are clear.",
@@ -209,14 +209,15 @@ def test_sum_logp_is_what_training_computes(policy, asks, decoding):
     groups = rows_of(policy, asks, decoding=decoding, seeds=[[21, 22]] * 3)
     prompts = encode_prompts(policy, asks)
     examples = [
-        Example(prompt, tuple(row.tokens), tuple(str(path) for path in ask.images))
+        Example(ask.prompt, prompt, tuple(tuple(row.tokens) for row in group), tuple(str(path) for path in ask.images))
         for ask, prompt, group in zip(asks, prompts, groups, strict=True)
-        for row in group
     ]
-    features = tower_features(policy.model, policy.processor, {key for e in examples for key in e.images})
+    vision = Pixels(policy.model, policy.processor).inputs([e.images for e in examples])
     with torch.no_grad():
-        expected = sum_logps(policy.model, collate(examples, pad_id=policy.tokenizer.pad_token_id), features)
-    assert [row.sum_logp for group in groups for row in group] == pytest.approx(expected.tolist(), abs=1e-4)
+        logps = shared_logps(policy.model, pack(examples, pad_id=policy.tokenizer.pad_token_id), vision)
+    assert [row.sum_logp for group in groups for row in group] == pytest.approx(
+        logps.sums().flatten().tolist(), abs=1e-4
+    )
 
 
 def test_a_text_that_reaches_the_limit_says_so(policy, asks):
@@ -247,11 +248,12 @@ def test_asks_with_and_without_images_share_a_batch(policy, asks):
 
 def test_training_and_inference_read_the_same_prompt(policy, asks):
     """Text and end token of a completion follow the prompt that the policy is asked with."""
-    examples = encode(policy, [Target(ask, "Both lungs are clear.") for ask in asks])
+    examples = encode(policy, [Target("p", ask, ("Both lungs are clear.", "A small effusion.")) for ask in asks])
     for ask, example in zip(asks, examples, strict=True):
         assert list(example.prompt_ids) == policy.encode([ask])["input_ids"][0].tolist()
-        assert example.completion_ids[-1] == policy.model.generation_config.eos_token_id
-        assert policy.tokenizer.decode(example.completion_ids[:-1]).strip() == "Both lungs are clear."
+        for text, tokens in zip(("Both lungs are clear.", "A small effusion."), example.completions, strict=True):
+            assert tokens[-1] == policy.model.generation_config.eos_token_id
+            assert policy.tokenizer.decode(tokens[:-1]).strip() == text
         assert example.images == tuple(str(path) for path in ask.images)
         assert example.prompt_ids.count(policy.model.config.image_token_index) == 16 * len(ask.images)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from chexalign.demo import loop
+from chexalign.demo.loop import STATE, Optimization, fit, forget
 from chexalign.errors import UserError
-from chexalign.train import loop
-from chexalign.train.loop import STATE, Optimization, fit, forget, schedule
+from chexalign.train.order import warmup_cosine
 
 BATCHES = [[(3 * step + i) % 24 for i in range(4)] for step in range(20)]
 SETTINGS = Optimization(learning_rate=1e-2, weight_decay=0.01)
@@ -206,22 +207,6 @@ def test_the_number_of_threads_is_set_back(tmp_path):
     assert torch.get_num_threads() == before
 
 
-def test_the_schedule_by_hand():
-    """10 steps, 2 of warm-up: 1/2, 1, then half a cosine over the other 8."""
-    cosine = [0.5 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
-    assert [schedule(step, 10, 0.2) for step in range(10)] == pytest.approx([0.5, 1.0, *cosine])
-    assert schedule(6, 10, 0.2) == pytest.approx(0.5)
-
-
-def test_the_first_step_learns_and_no_step_exceeds_the_learning_rate():
-    for steps in (1, 2, 7, 100):
-        for ratio in (0.0, 0.1, 1.0):
-            factors = [schedule(step, steps, ratio) for step in range(steps)]
-            assert factors[0] > 0
-            assert max(factors) <= 1.0
-            assert min(factors) >= 0.0
-
-
 def test_the_learning_rate_of_a_step_is_the_scheduled_one(tmp_path, monkeypatch):
     rates = []
     step = torch.optim.AdamW.step
@@ -232,4 +217,4 @@ def test_the_learning_rate_of_a_step_is_the_scheduled_one(tmp_path, monkeypatch)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watching)
     train(tmp_path)
-    assert rates == pytest.approx([1e-2 * schedule(i, 20, 0.1) for i in range(20)])
+    assert rates == pytest.approx([1e-2 * warmup_cosine(i, 20, 0.1) for i in range(20)])

@@ -40,6 +40,15 @@ def test_unscored_candidates_take_no_part():
     assert (pair.chosen_id, pair.rejected_id) == ("c1", "c3")
 
 
+@pytest.mark.parametrize("rule", [RULE, CoinFlip(min_margin=1e-8, seed=1)])
+def test_candidates_without_a_word_take_no_part_whatever_their_score(rule):
+    """A judge may score silence, even best or worst: training would refuse the text."""
+    silent = [Scored("c8", 8, 1.0, 0), Scored("c9", 9, -1.0, 0)]
+    pairs = rule.pairs("p", [*scored(0.5, 0.2), *silent], judge=JUDGE)
+    assert pairs == rule.pairs("p", scored(0.5, 0.2), judge=JUDGE)
+    assert rule.pairs("p", [*scored(0.5), *silent], judge=JUDGE) == Dropped("fewer_than_two_scored")
+
+
 @pytest.mark.parametrize("values", [(), (0.5,), (0.5, None), (None, None, None)])
 def test_fewer_than_two_scored(values):
     assert RULE.pairs("p", scored(*values), judge=JUDGE) == Dropped("fewer_than_two_scored")
