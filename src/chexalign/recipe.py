@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationInfo,
@@ -24,40 +22,44 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from chexalign.ids import digest
+from chexalign.recipe_blocks import (
+    OPTIONAL_PARAMETERS,
+    OWN_PARAMETERS,
+    PARAMETERS,
+    Block,
+    ComputeSpec,
+    LoraSpec,
+    SFTSpec,
+    TrainSpec,
+    given,
+    mistake,
+)
+
+__all__ = [
+    "OPTIONAL_PARAMETERS",
+    "OWN_PARAMETERS",
+    "PARAMETERS",
+    "Arm",
+    "Block",
+    "ComputeSpec",
+    "DataSpec",
+    "EvaluateSpec",
+    "JudgeSpec",
+    "LoraSpec",
+    "PairsSpec",
+    "PolicySpec",
+    "Recipe",
+    "SFTSpec",
+    "SampleSpec",
+    "TinySpec",
+    "TrainSpec",
+    "folder_name",
+]
 
 SplitName = Literal["sft", "prefer", "validation", "test"]
 
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "dpo": ("beta",),
-    "lc_dpo": ("beta", "alpha"),
-    "ipo": ("tau",),
-    "kto": ("beta",),
-    "orpo": ("lambda",),
-}
-"""The parameters that each algorithm needs, as a recipe spells them."""
-
-OPTIONAL_PARAMETERS: dict[str, tuple[str, ...]] = {
-    "dpo": ("label_smoothing",),
-    "lc_dpo": ("label_smoothing",),
-    "ipo": ("reduction",),
-    "kto": ("lambda_c", "lambda_r"),
-    "orpo": (),
-}
-"""The parameters that each algorithm takes besides; it takes none of another's."""
-
-OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda", "reduction", "lambda_c", "lambda_r", "label_smoothing")
 _RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 _SLUG = r"^[a-z0-9_-]+$"
-
-
-class Block(BaseModel):
-    """A part of a recipe: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-    @model_serializer(mode="wrap")
-    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return _given(handler(self))
 
 
 class DataSpec(Block):
@@ -101,6 +103,11 @@ class PolicySpec(Block):
         default=200, ge=8, description="longest training sequence, images included; longer ones are left out"
     )
     template: str = Field(default="findings@1", description="prompt template, name@version")
+    lora: LoraSpec | None = Field(
+        default=None,
+        description="adapters on the language model, which is else trained in full",
+        examples=["{r: 16, alpha: 32}"],
+    )
     tiny: TinySpec | None = Field(
         default=None, validate_default=True, description="how the tiny policy is made, when model is tiny"
     )
@@ -109,30 +116,23 @@ class PolicySpec(Block):
     @classmethod
     def _leaves_a_part(cls, freeze: list[str]) -> list[str]:
         if {"vision", "projector", "language"} <= set(freeze):
-            raise _mistake("freezes every part, so that training would change nothing", "leave a part out")
-        if "vision" not in freeze:
-            raise _mistake("leaves the vision tower free, but its features are computed once", "add vision to the list")
+            raise mistake("freezes every part, so that training would change nothing", "leave a part out")
         return freeze
+
+    @field_validator("lora")
+    @classmethod
+    def _adapts_what_is_free(cls, lora: LoraSpec | None, info: ValidationInfo) -> LoraSpec | None:
+        if lora is not None and "language" in info.data.get("freeze", ()):
+            raise mistake("adapts the language model, which policy.freeze lists", "take language off policy.freeze")
+        return lora
 
     @field_validator("tiny")
     @classmethod
     def _only_for_tiny(cls, tiny: TinySpec | None, info: ValidationInfo) -> TinySpec | None:
         model = info.data.get("model")
         if tiny is not None and model not in (None, "tiny"):
-            raise _mistake("says how to make the tiny policy, but policy.model is a folder", "remove policy.tiny")
+            raise mistake("says how to make the tiny policy, but policy.model is a folder", "remove policy.tiny")
         return TinySpec() if tiny is None and model == "tiny" else tiny
-
-
-class SFTSpec(Block):
-    """Supervised fine-tuning on the SFT split's references."""
-
-    epochs: int = Field(ge=1, description="passes over the SFT split", examples=[3])
-    learning_rate: float = Field(gt=0, description="peak learning rate", examples=[1e-3])
-    global_batch: int = Field(ge=1, description="studies per update", examples=[32])
-    weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
-    finding_weight: float = Field(
-        default=1.0, gt=0, description="weight of the tokens of sentences that state a finding; others weigh 1"
-    )
 
 
 class SampleSpec(Block):
@@ -173,7 +173,7 @@ class JudgeSpec(Block):
 
     @model_serializer(mode="wrap")
     def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return _given(handler(self)) if self.of or self.options else self.name
+        return given(handler(self)) if self.of or self.options else self.name
 
 
 JudgeRef = Annotated[JudgeSpec, BeforeValidator(_named)]
@@ -189,75 +189,6 @@ class PairsSpec(Block):
 
     rule: str = Field(description="name of the pair rule (`chexalign list pair_rules`)", examples=["best_worst"])
     min_margin: float = Field(default=1e-8, ge=0, description="least score difference of a pair")
-
-
-class TrainSpec(Block):
-    """Preference training."""
-
-    algorithm: str = Field(description="name of the loss (`chexalign list losses`)", examples=["dpo"])
-    beta: float | None = Field(
-        default=None,
-        gt=0,
-        validate_default=True,
-        description="strength of the tie to the reference policy",
-        examples=[0.1],
-    )
-    alpha: float | None = Field(
-        default=None, ge=0, validate_default=True, description="length penalty per token (lc_dpo)", examples=[0.01]
-    )
-    tau: float | None = Field(
-        default=None, gt=0, validate_default=True, description="regularization of IPO", examples=[0.1]
-    )
-    lambda_: float | None = Field(
-        default=None,
-        gt=0,
-        alias="lambda",
-        validate_default=True,
-        description="weight of ORPO's odds ratio",
-        examples=[0.5],
-    )
-    reduction: Literal["sum_logp", "mean_logp"] | None = Field(
-        default=None,
-        description="log-ratios of IPO: summed over a completion, or averaged over its tokens, as when left out",
-        examples=["mean_logp"],
-    )
-    lambda_c: float | None = Field(
-        default=None, gt=0, description="weight of KTO's desirable candidates; 1 when left out", examples=[1.0]
-    )
-    lambda_r: float | None = Field(
-        default=None, gt=0, description="weight of KTO's undesirable candidates; 1 when left out", examples=[1.0]
-    )
-    sft_weight: float | None = Field(
-        default=None, ge=0, description="weight of an SFT term on the chosen text; 0 when left out", examples=[0.1]
-    )
-    learning_rate: float = Field(gt=0, description="peak learning rate", examples=[2e-4])
-    epochs: float = Field(default=1.0, gt=0, description="passes over the pairs")
-    global_batch: int = Field(default=16, ge=1, description="pairs per update")
-    warmup_ratio: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the updates that raise the learning rate"
-    )
-    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to this norm")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="assumed share of wrongly ordered pairs")
-
-    @field_validator("beta", "alpha", "tau", "lambda_", "reduction", "lambda_c", "lambda_r", "label_smoothing")
-    @classmethod
-    def _belongs(cls, value: float | str | None, info: ValidationInfo) -> float | str | None:
-        algorithm, name = info.data.get("algorithm"), str(info.field_name).rstrip("_")
-        needed = PARAMETERS.get(str(algorithm))
-        if needed is None:  # a plugin's loss checks its own parameters
-            return value
-        if value is None and name in needed:
-            raise PydanticCustomError("missing_choice", f"{algorithm} needs {_listed(needed)}", {})
-        takes = needed + OPTIONAL_PARAMETERS[str(algorithm)]
-        given = value != 0 if name == "label_smoothing" else value is not None
-        if given and name not in takes:
-            raise _mistake(f"is no parameter of {algorithm}, which takes {_listed(takes)}", f"remove {name}")
-        return value
-
-    def parameters(self) -> dict[str, float | str]:
-        """The algorithm's own parameters that are set, by field name (`lambda_` for lambda), less label smoothing."""
-        names = ("beta", "alpha", "tau", "lambda_", "reduction", "lambda_c", "lambda_r")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class Arm(Block):
@@ -288,7 +219,7 @@ class EvaluateSpec(Block):
     def _distinct(cls, metrics: list[JudgeSpec]) -> list[JudgeSpec]:
         names = [folder_name(metric) for metric in metrics]
         if len(set(names)) < len(names):
-            raise _mistake("names a metric twice", "keep one of each")
+            raise mistake("names a metric twice", "keep one of each")
         return metrics
 
 
@@ -311,6 +242,9 @@ class Recipe(Block):
         examples=["{dpo_label: {judge: chexpert}}"],
     )
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
+    compute: ComputeSpec | None = Field(
+        default=None, description="hardware of training", examples=["{precision: bf16, per_device_batch: 4}"]
+    )
     threads: int = Field(
         default=2, ge=1, description="threads of a training process; sums can differ in the last bit with it"
     )
@@ -344,13 +278,13 @@ class Recipe(Block):
     def _arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
         for name in arms:
             if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
-                raise _mistake(
+                raise mistake(
                     f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
                 )
         folders: dict[str, JudgeSpec] = {}
         for arm in arms.values():
             if folders.setdefault(folder_name(arm.judge), arm.judge) != arm.judge:
-                raise _mistake(
+                raise mistake(
                     f"gives judge {folder_name(arm.judge)} two sets of options, but its scores have one folder",
                     "use one set of options, or a second recipe",
                 )
@@ -370,7 +304,13 @@ class Recipe(Block):
 
     def digest(self) -> str:
         """A digest of all that can change a result: equal for equal recipes, whatever `workers` is."""
-        return digest({key: value for key, value in self.to_dict().items() if key != "workers"})
+        return digest(self.substance())
+
+    def substance(self) -> dict[str, Any]:
+        """The resolved recipe less what changes no result: `workers`, and of `compute` what numbers do not feel."""
+        kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "compute")}
+        numerics = self.compute.numerics() if self.compute else {}
+        return {**kept, "compute": numerics} if numerics else kept
 
 
 def _resolve(raw: dict[Any, Any]) -> dict[Any, Any]:
@@ -391,13 +331,8 @@ def _resolve(raw: dict[Any, Any]) -> dict[Any, Any]:
     sample, evaluate = raw.get("sample"), raw.get("evaluate", {})
     if isinstance(evaluate, dict):
         longest = sample.get("max_new_tokens") if isinstance(sample, dict) else None
-        given = {"max_new_tokens": longest, **_given(evaluate)}
-        result["evaluate"] = _given(given)
+        result["evaluate"] = given({"max_new_tokens": longest, **given(evaluate)})
     return result
-
-
-def _given(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in block.items() if value is not None}
 
 
 def _merge(base: dict[str, Any], arm: Any) -> Any:
@@ -426,12 +361,4 @@ def _arm_name(base: dict[str, Any]) -> str:
 def _need_studies(info: ValidationInfo, split: str, block: str) -> None:
     data = info.data.get("data")
     if data is not None and not data.split.get(split):
-        raise _mistake(f"works on the split {split!r}, which has no studies", f"give data.split.{split} a number")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _mistake(problem: str, fix: str) -> PydanticCustomError:
-    return PydanticCustomError("mistake", "{problem}", {"problem": problem, "fix": fix})
+        raise mistake(f"works on the split {split!r}, which has no studies", f"give data.split.{split} a number")

@@ -17,6 +17,7 @@ from chexalign.recipe import OWN_PARAMETERS, Block, JudgeSpec, Recipe
 from chexalign.recipe_errors import Key, dotted, field_at, user_error
 
 _HERE = Path(__file__).resolve().parent
+_LAUNCHERS = ("accelerate", "slurm")  # folders beside the recipes, with files for those who start processes
 
 
 class _Loader(yaml.SafeLoader):
@@ -135,7 +136,8 @@ def explain(recipe: Recipe, source: Source) -> list[Row]:
 def recipe_names() -> list[str]:
     """The built-in recipes by name, such as "demo"; sorted."""
     folder = _recipes_folder()
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    files = [path.relative_to(folder) for path in folder.rglob("*.yaml")]
+    return sorted(path.with_suffix("").as_posix() for path in files if path.parts[0] not in _LAUNCHERS)
 
 
 def find_recipe(path: Path | str) -> Path:

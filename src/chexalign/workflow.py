@@ -24,7 +24,6 @@ from chexalign.types import Estimate
 
 _STUDIES_PER_PART = 100
 _SCORES_PER_PART = 400
-_REF_LOGPS_PER_PART = 400
 
 
 def make_dataset(recipe: Recipe) -> Dataset:
@@ -73,8 +72,8 @@ def _recipe_of(run: RunFolder) -> Recipe:
 
 def another_recipe(run: RunFolder, recipe: Recipe, there: Recipe) -> UserError:
     """The error for a run folder that was made by another recipe; it names the blocks that differ."""
-    mine, theirs = recipe.to_dict(), there.to_dict()
-    blocks = sorted(key for key in {*mine, *theirs} - {"workers"} if mine.get(key) != theirs.get(key))
+    mine, theirs = recipe.substance(), there.substance()
+    blocks = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
     return UserError(
         f"The run folder {run.root} holds a run of another recipe (different: {', '.join(blocks)}).",
         "Its tables would be mixed with those of this recipe.",
@@ -220,10 +219,11 @@ class Workflow:
         """Reference log-probs of every candidate that some arm's pairs use."""
         from chexalign.losses.make import make_loss
         from chexalign.train.preference import completions_of
-        from chexalign.train.ref_logps import RefLogpsWorker, ref_table
+        from chexalign.train.ref_logps import RefLogpsWorker, ref_table, requests_of, with_sources
 
         arms = {name: arm for name, arm in self.recipe.resolved_arms().items() if make_loss(arm.train).needs_ref}
-        inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": self.sft()}
+        sft = self.sft()
+        inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": sft}
         used: set[tuple[str, str]] = set()
         for name, arm in arms.items():
             pairs = self.run.pairs(name).rows()
@@ -232,17 +232,18 @@ class Workflow:
             used |= {(pair.prompt_id, i) for pair, ids in zip(pairs, completions, strict=True) for i in ids}
         policy = self.recipe.policy
         mismatched = sorted(name for name, arm in arms.items() if make_loss(arm.train).needs_kl)
-        key = self.key("ref_logps", inputs, {"max_images": policy.max_images, "mismatched": mismatched})
-        worker = RefLogpsWorker(self.run, sorted(used), policy.max_images, _REF_LOGPS_PER_PART)
-        n_parts = -(-len(used) // _REF_LOGPS_PER_PART)
-        return run_parts(
-            ref_table(self.run),
+        worker = RefLogpsWorker(self.run, requests_of(used), policy.max_images, weights=sft.content)
+        config = {"max_images": policy.max_images, "mismatched": mismatched, "precision": worker.precision}
+        table = ref_table(self.run)
+        manifest = run_parts(
+            table,
             worker,
-            key=key,
-            n_parts=n_parts,
+            key=self.key("ref_logps", inputs, config),
+            n_parts=worker.n_parts,
             workers=self.recipe.workers,
             label="reference log-probs",
         )
+        return with_sources(table, manifest)
 
     @_once
     def train(self, name: str, arm: Arm) -> Manifest:

@@ -19,7 +19,7 @@ LEVELS: list[set[str]] = [
     {"", "types", "ids", "errors"},
     {
         *("atomic", "processes", "progress", "store", "stage", "stats", "privacy"),
-        *("artifact", "run_folder", "registry", "recipe", "recipe_errors", "recipe_load"),
+        *("artifact", "run_folder", "registry", "recipe", "recipe_blocks", "recipe_errors", "recipe_load"),
     },
     {"data", "policy", "judges", "pairs", "losses"},
     {"sample", "train", "evaluate"},
