@@ -105,16 +105,23 @@ def using_threads(threads: int) -> Iterator[None]:
 
 @contextmanager
 def without_dropout(model: Any) -> Iterator[None]:
-    """Turns dropout off: the reference log-probs were taken without it, so the first ratio must be 1."""
-    modules = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
-    before = [m.p for m in modules]
-    for m in modules:
-        m.p = 0.0
+    """Turns dropout off: the reference log-probs were taken without it, so the first ratio must be 1.
+
+    Beside modules for it, attentions and whole layers hold a rate of their own, such as `attention_dropout`.
+    """
+    rates = [
+        (module, name, rate)
+        for module in model.modules()
+        for name, rate in vars(module).items()
+        if isinstance(rate, float) and ("drop" in name or isinstance(module, torch.nn.modules.dropout._DropoutNd))
+    ]
+    for module, name, _ in rates:
+        setattr(module, name, 0.0)
     try:
         yield
     finally:
-        for m, p in zip(modules, before, strict=True):
-            m.p = p
+        for module, name, rate in rates:
+            setattr(module, name, rate)
 
 
 def no_rows(what: str) -> UserError:
