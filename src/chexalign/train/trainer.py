@@ -85,13 +85,14 @@ class AlignTrainer(Trainer):
             _keep_frozen_parts_in_eval_mode(model)
         if self.self_check is None:
             self._check_route(model, inputs, vision)
-        step = self.objective(self._route(model, inputs, vision), inputs, self._gather)
+        logps = self._route(model, inputs, vision)
+        step = self.objective(logps, inputs, self._gather)
         items = self.objective.items(inputs)
         self._check_finite(step.total.detach(), inputs)
         if not model.training:
             loss = step.total / items
         else:
-            self._check_step_0(step, items)
+            self._check_step_0(step, items, logps, inputs)
             for name, values in step.numbers.items():
                 self._numbers[name].append(values.detach().float().mean())
             self._numbers["tokens"].append((inputs["segments"] >= 0).sum().float())
@@ -120,8 +121,13 @@ class AlignTrainer(Trainer):
         model.eval()
         found, reason = math.inf, sharing_refused(model)
         if reason is None:
-            with self.compute_loss_context_manager():
-                found = disagreement(shared_logps(model, inputs, vision), separate_logps(model, inputs, vision))
+            try:
+                with self.compute_loss_context_manager():
+                    found = disagreement(shared_logps(model, inputs, vision), separate_logps(model, inputs, vision))
+            except UserError:
+                raise
+            except Exception as e:  # whatever a model's own code makes of a mask that it does not expect
+                reason = f"its forward refuses shared prompts ({type(e).__name__}: {str(e).partition(chr(10))[0]})"
             found = float(self._gather(torch.tensor([found], device=self.args.device)).max())
         model.train(training)
         allowed = SELF_CHECK_TOLERANCE[self.precision]
@@ -133,18 +139,22 @@ class AlignTrainer(Trainer):
             self.self_check["reason"] = why
             self._warn(f"prefix sharing is off for this model, training is slower: {why}")
 
-    def _check_step_0(self, step: StepLoss, items: torch.Tensor) -> None:
-        """The first loss must be that of a policy which equals its reference."""
+    def _check_step_0(self, step: StepLoss, items: torch.Tensor, logps: TokenLogps, inputs: Batch) -> None:
+        """The first loss must be that of a policy which equals its reference, and so must each of its log-probs.
+
+        The loss alone does not tell: most compare two log-ratios, in which an equal error on both sides cancels.
+        """
         if not self._starts_at_ref or self.state.global_step > 0:
             return
         self._starts_at_ref = False
+        tolerance = STEP_0_TOLERANCE[self.precision]
         value = (step.total.detach() / items).item()
-        if math.isfinite(step.at_step_0) and abs(value - step.at_step_0) > STEP_0_TOLERANCE[self.precision]:
-            raise UserError(
-                f"The first loss is {value:.5f}; for a policy that equals its reference it is {step.at_step_0:.5f}.",
-                "The reference log-probs belong to other weights, another template or tokenizer, or dropout is on.",
-                "Delete the run's ref_logps folder and run again.",
+        if math.isfinite(step.at_step_0) and abs(value - step.at_step_0) > tolerance:
+            raise _stale(
+                f"The first loss is {value:.5f}; for a policy that equals its reference it is {step.at_step_0:.5f}."
             )
+        if "ref" in inputs and (off := _difference(logps.sums().detach(), inputs["ref"])) > tolerance:
+            raise _stale(f"The first log-probs differ from those of the reference policy by {off:.1e} of their size.")
 
     def _check_finite(self, total: torch.Tensor, inputs: Batch) -> None:
         if not torch.isfinite(total):
@@ -223,6 +233,19 @@ class AlignTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_state(self.accelerator.unwrap_model(model or self.model), Path(resume_from_checkpoint))
+
+
+def _difference(found: torch.Tensor, ref: torch.Tensor) -> float:
+    """Mean difference of log-probs, relative to the reference's where that is larger than 1 nat."""
+    return float(((found - ref).abs() / ref.abs().clamp_min(1.0)).mean())
+
+
+def _stale(what: str) -> UserError:
+    return UserError(
+        what,
+        "The reference log-probs belong to other weights, another template or tokenizer, or dropout is on.",
+        "Delete the run's ref_logps folder and run again.",
+    )
 
 
 def _keep_frozen_parts_in_eval_mode(model: Any) -> None:
