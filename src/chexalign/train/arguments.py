@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -32,8 +33,7 @@ def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates:
         adam_beta2=settings.betas[1],
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.precision == "bf16",
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        **_checkpointing(settings),
         use_cpu=not torch.cuda.is_available(),
         seed=seed % 2**31,
         logging_steps=1,
@@ -54,6 +54,13 @@ def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates:
         ddp_find_unused_parameters=False,
         average_tokens_across_devices=False,
     )
+
+
+def _checkpointing(settings: Settings) -> dict[str, Any]:
+    """Nothing where it is off: transformers warns of the old names, and its oldest version here knows no others."""
+    if not settings.gradient_checkpointing:
+        return {}
+    return {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
 
 
 def share(global_batch: int, processes: int, per_device: int | None) -> tuple[int, int]:
