@@ -1,25 +1,28 @@
-"""Log-probs of candidates under the reference policy, computed once and shared by all arms."""
+"""Log-probs of candidates under the reference policy, computed once and shared by all arms, runs and sweeps."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from chexalign import ids
 from chexalign.policy.asks import ask_of
+from chexalign.policy.base import Ask
+from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import PartResult
-from chexalign.store import Table
+from chexalign.store import Manifest, Table
 from chexalign.train.examples import Target, encode
-from chexalign.train.pack import pack
-from chexalign.train.prefix import shared_logps
-from chexalign.train.vision import choose_vision, tower_of
+from chexalign.train.ref_cache import RefCache, value_keys
+from chexalign.train.ref_scorer import Precision, RefScorer, Work, missing, ref_identity
 
-_BATCH = 16
-Request = tuple[str, str]  # ids of a prompt and of a candidate, which may answer another prompt
+Request = tuple[str, tuple[str, ...]]  # ids of a prompt and of candidates, which may answer other prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,54 +40,102 @@ def ref_table(run: RunFolder) -> Table[RefLogp]:
     return Table(run.ref_logps, RefLogp)
 
 
+def ref_cache_folder(run: RunFolder) -> Path:
+    """Where the reference log-probs of all runs beside this one are kept."""
+    return run.root.parent / ".cache" / "ref_logps"
+
+
+def requests_of(wanted: Iterable[tuple[str, str]]) -> list[Request]:
+    """The (prompt id, candidate id) pairs by prompt, everything sorted and once."""
+    of_prompt: dict[str, set[str]] = defaultdict(set)
+    for prompt_id, candidate_id in wanted:
+        of_prompt[prompt_id].add(candidate_id)
+    return [(prompt_id, tuple(sorted(candidates))) for prompt_id, candidates in sorted(of_prompt.items())]
+
+
 @dataclass(slots=True)
 class RefLogpsWorker:
-    """Scores a fixed slice of requests per part under the SFT policy; a prompt is run once for all its completions."""
+    """Scores the requests of a fixed slice of prompts per part under the SFT policy.
+
+    Only values that the cache does not have are computed. A value is that of the batch it was first computed in: in
+    another one it might differ in the last bits. With LoRA the reference is the base model, which is the SFT checkpoint
+    itself: an adapter adds nothing before its first step.
+    """
 
     run: RunFolder
-    requests: Sequence[Request]  # sorted
+    requests: Sequence[Request]  # see `requests_of`
     max_images: int
-    part_size: int
+    weights: str  # content digest of the SFT policy's files, from its manifest
+    precision: Precision = "fp32"  # what the policy is trained in
+    part_size: int = 100  # prompts
     _policy: Any = None
+    _scorer: Any = None
+    _cache: Any = None
+    _asks: dict[str, Ask] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n_parts(self) -> int:
+        """Parts that all requests make."""
+        return -(-len(self.requests) // self.part_size)
 
     def setup(self) -> None:
-        """Loads the reference policy."""
-        from chexalign.policy.hf import HFPolicy
+        """Loads the reference policy, onto the GPU where there is one, opens its cache and reads what is asked for.
 
+        Raises: UserError when the cache's folder belongs to another policy.
+        """
         self._policy = HFPolicy(self.run.policy(SFT))
-
-    @torch.no_grad()
-    def part(self, index: int) -> PartResult[RefLogp]:
-        """The log-probs of one slice."""
-        requests = self.requests[index * self.part_size : (index + 1) * self.part_size]
-        of_prompt: dict[str, list[str]] = defaultdict(list)
-        for prompt_id, candidate_id in requests:
-            of_prompt[prompt_id].append(candidate_id)
-        examples = encode(self._policy, self._targets(of_prompt))
-        vision = choose_vision(self._policy.model, self._policy.processor, [e.images for e in examples])
-        values: dict[Request, tuple[float, int]] = {}
-        # Rows of a batch share the number of completions.
-        examples.sort(key=lambda e: (len(e.completions), e.n_tokens, e.id))
-        with tower_of(vision, self._policy.model):
-            start = 0
-            while start < len(examples):
-                width = len(examples[start].completions)
-                batch = [e for e in examples[start : start + _BATCH] if len(e.completions) == width]
-                start += len(batch)
-                inputs = vision.inputs([e.images for e in batch])
-                packed = pack(batch, pad_id=self._policy.tokenizer.pad_token_id)
-                logps = shared_logps(self._policy.model, packed, inputs)
-                for e, sums, counts in zip(batch, logps.sums().tolist(), logps.counts().tolist(), strict=True):
-                    keys = [(e.id, candidate_id) for candidate_id in of_prompt[e.id]]
-                    values.update(zip(keys, zip(sums, counts, strict=True), strict=True))
-        return PartResult([RefLogp(*request, *values[request]) for request in requests])
-
-    def _targets(self, of_prompt: dict[str, list[str]]) -> list[Target]:
+        self._scorer = RefScorer(self._policy, self.precision)
+        model = self._policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        identity = ref_identity(model, weights=self.weights, precision=self.precision)
+        self._cache = RefCache(ref_cache_folder(self.run), identity)
+        candidates = {i for _, wanted in self.requests for i in wanted}
+        self._texts = {c.id: c.text for c in self.run.candidates.iter_rows() if c.id in candidates}
+        prompts = {p.id: p for p in self.run.prompts.iter_rows()}
         studies = {s.id: s for s in self.run.studies.iter_rows()}
-        texts = {c.id: c.text for c in self.run.candidates.iter_rows()}
-        targets = []
-        for prompt in self.run.prompts.iter_rows():
-            if prompt.id in of_prompt:
-                ask = ask_of(studies[prompt.study_id], prompt.text, root=self.run.root, max_images=self.max_images)
-                targets.append(Target(prompt.id, ask, tuple(texts[i] for i in of_prompt[prompt.id])))
-        return targets
+        for prompt in (prompts[prompt_id] for prompt_id, _ in self.requests):
+            study = studies[prompt.study_id]
+            self._asks[prompt.id] = ask_of(study, prompt.text, root=self.run.root, max_images=self.max_images)
+
+    def part(self, index: int) -> PartResult[RefLogp]:
+        """The log-probs of one slice.
+
+        Raises: UserError when a text is empty or a log-prob is not a finite number.
+        """
+        requests = dict(self.requests[index * self.part_size : (index + 1) * self.part_size])
+        targets = [
+            Target(name, self._asks[name], tuple(self._texts[i] for i in wanted)) for name, wanted in requests.items()
+        ]
+        sha256s = {path: ids.file_sha256(path) for target in targets for path in target.ask.images}
+        work: list[Work] = []
+        for target, example in zip(targets, encode(self._policy, targets), strict=True):
+            images = [sha256s[path] for path in target.ask.images]  # of the bytes now there, whatever the table says
+            work.append((example, value_keys(example.prompt_ids, images, example.completions)))
+        found = self._cache.get(key for _, keys in work for key in keys)
+        computed = self._scorer.score(missing(work, found))
+        self._cache.put(computed)
+        values = found | {row.key: row for row in computed}
+        rows = [
+            RefLogp(example.id, candidate_id, values[key].sum_logp, values[key].n_tokens)
+            for example, keys in work
+            for candidate_id, key in zip(requests[example.id], keys, strict=True)
+        ]
+        extra = {"from_cache": len(found), "computed": len(computed), "damaged": dict(self._cache.damaged)}
+        return PartResult(rows, extra=extra)
+
+
+def with_sources(table: Table[RefLogp], manifest: Manifest) -> Manifest:
+    """The manifest, saved with where its values came from: `from_cache` and `computed`, each distinct value once.
+
+    `damaged_rows` counts the rows of cache files that had to be ignored.
+    """
+    if "from_cache" in manifest.extra:
+        return manifest
+    infos = [table.part_info(i, fingerprint=manifest.fingerprint) for i in range(manifest.parts)]
+    extras = [info.extra for info in infos if info is not None]
+    damaged = {name: rows for extra in extras for name, rows in extra["damaged"].items()}
+    sources = {name: sum(extra[name] for extra in extras) for name in ("from_cache", "computed")}
+    extra = manifest.extra | sources | {"damaged_rows": sum(damaged.values())}
+    manifest = dataclasses.replace(manifest, extra=extra)
+    manifest.save(table.folder)
+    return manifest
