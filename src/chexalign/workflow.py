@@ -232,8 +232,11 @@ class Workflow:
             used |= {(pair.prompt_id, i) for pair, ids in zip(pairs, completions, strict=True) for i in ids}
         policy = self.recipe.policy
         mismatched = sorted(name for name, arm in arms.items() if make_loss(arm.train).needs_kl)
-        worker = RefLogpsWorker(self.run, requests_of(used), policy.max_images, weights=sft.content)
-        config = {"max_images": policy.max_images, "mismatched": mismatched, "precision": worker.precision}
+        precision = self.recipe.compute.precision if self.recipe.compute else "fp32"
+        worker = RefLogpsWorker(
+            self.run, requests_of(used), policy.max_images, weights=sft.content, precision=precision
+        )
+        config = {"max_images": policy.max_images, "mismatched": mismatched, "precision": precision}
         table = ref_table(self.run)
         manifest = run_parts(
             table,
