@@ -20,7 +20,7 @@ from chexalign.train.objective import Batch, Objective, StepLoss, length_correla
 from chexalign.train.order import warmup_cosine
 from chexalign.train.prefix import TokenLogps, disagreement, separate_logps, shared_logps, sharing_refused
 from chexalign.train.resume import load_state, save_state, seal
-from chexalign.train.rows import Collator, OrderedRows, vision_inputs
+from chexalign.train.rows import FILLER, Collator, OrderedRows, vision_inputs
 
 Route = Callable[[Any, Batch, dict[str, torch.Tensor]], TokenLogps]
 
@@ -81,16 +81,16 @@ class AlignTrainer(Trainer):
     ) -> Any:
         """This batch's share of the mean loss over the global batch, times the number of processes (DDP averages)."""
         vision = vision_inputs(inputs)
-        if model.training:
-            _keep_frozen_parts_in_eval_mode(model)
         if self.self_check is None:
             self._check_route(model, inputs, vision)
+        if model.training:
+            _keep_frozen_parts_in_eval_mode(model)
         logps = self._route(model, inputs, vision)
         step = self.objective(logps, inputs, self._gather)
         items = self.objective.items(inputs)
         self._check_finite(step.total.detach(), inputs)
         if not model.training:
-            loss = step.total / items
+            loss = step.total / items.clamp_min(1.0)  # a batch of fillers alone counts for nothing
         else:
             self._check_step_0(step, items, logps, inputs)
             for name, values in step.numbers.items():
@@ -100,11 +100,26 @@ class AlignTrainer(Trainer):
             loss = step.total * processes / (items * processes if num_items_in_batch is None else num_items_in_batch)
         return (loss, {}) if return_outputs else loss
 
-    def prediction_step(self, model: Any, inputs: Batch, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
-        """The mean loss of a held-out batch."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            return self.compute_loss(model, inputs).detach().mean(), None, None
+    @torch.no_grad()
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
+        """The mean loss over the held-out rows, in the unit of the objective, each counted once.
+
+        The loop of transformers.Trainer counts a short last batch like a whole one.
+        """
+        model, sums = self.model_wrapped, torch.zeros(2, device=self.args.device)
+        model.eval()
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(batch)
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, inputs)
+            items = self.objective.items(inputs)
+            sums += torch.stack([loss * items, items])
+        model.train()
+        total, items = self._gather(sums[None]).sum(0).tolist()
+        metrics = {f"{metric_key_prefix}_loss": total / items}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def _gather(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.accelerator.num_processes == 1:
@@ -144,7 +159,7 @@ class AlignTrainer(Trainer):
 
         The loss alone does not tell: most compare two log-ratios, in which an equal error on both sides cancels.
         """
-        if not self._starts_at_ref or self.state.global_step > 0:
+        if not self._starts_at_ref or self.state.global_step > 0 or (inputs["row"] == FILLER).any():
             return
         self._starts_at_ref = False
         tolerance = STEP_0_TOLERANCE[self.precision]
@@ -158,8 +173,8 @@ class AlignTrainer(Trainer):
 
     def _check_finite(self, total: torch.Tensor, inputs: Batch) -> None:
         if not torch.isfinite(total):
-            rows: OrderedRows = self.train_dataset  # type: ignore[assignment]
-            names = [rows.rows[i].example.id for i in inputs["row"].tolist()]
+            data: Any = self.train_dataset if self.model.training else self.eval_dataset
+            names = [data.rows[i].example.id for i in inputs["row"].tolist() if i != FILLER]
             raise self._not_finite("loss", total, f"in the batch of {', '.join(names)}")
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -249,8 +264,12 @@ def _stale(what: str) -> UserError:
 
 
 def _keep_frozen_parts_in_eval_mode(model: Any) -> None:
-    """A frozen module keeps its running means, and drops nothing out."""
+    """A frozen module keeps its running means, and drops nothing out; a batch norm keeps them even where it learns.
+
+    By a batch's own statistics a row would depend on its neighbors, and the policy would not start as its reference.
+    """
     for module in model.modules():
         own = list(module.parameters())
-        if own and not any(p.requires_grad for p in own):
+        frozen = bool(own) and not any(p.requires_grad for p in own)
+        if frozen or isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
