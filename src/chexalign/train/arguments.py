@@ -12,6 +12,8 @@ from transformers import TrainingArguments
 from chexalign.errors import UserError
 from chexalign.train.settings import Settings
 
+_LOOKS_EVERY = 0.1  # of all steps
+
 
 def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates: bool) -> TrainingArguments:
     """Arguments under which the Trainer neither prints, phones home, shuffles, nor saves unless it is told to.
@@ -20,7 +22,6 @@ def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates:
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     per_device, accumulation = share(settings.global_batch, processes, settings.per_device)
-    early_stop = evaluates and settings.patience is not None
     return TrainingArguments(
         output_dir=str(steps),
         per_device_train_batch_size=per_device,
@@ -41,11 +42,8 @@ def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates:
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_total_limit=2,
-        eval_strategy="steps" if evaluates and settings.eval_steps else "no",
-        eval_steps=settings.eval_steps or None,
-        load_best_model_at_end=False,
-        metric_for_best_model="eval_loss" if early_stop else None,
-        greater_is_better=False if early_stop else None,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=(settings.eval_steps or _LOOKS_EVERY) if evaluates else None,
         report_to=list(settings.trackers) or "none",
         remove_unused_columns=False,
         disable_tqdm=True,

@@ -15,6 +15,8 @@ from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.progress import bar
 from chexalign.train.callbacks import Clock, Progress, SaveByClock, Watch
+from chexalign.train.held_out import HeldOut
+from chexalign.train.launch import first_decides, is_first
 from chexalign.train.objective import Objective
 from chexalign.train.order import training_order
 from chexalign.train.resume import STEPS, clear_others, last_sealed
@@ -25,11 +27,16 @@ from chexalign.train.vision import Vision, tower_of
 
 @dataclass(frozen=True, slots=True)
 class FitLog:
-    """What training left to look at: one row of numbers per step, the seconds it took, and what was checked."""
+    """What training left to look at: one row of numbers per step, the seconds it took, and what was checked.
+
+    `weights` is set where the model in memory holds only a shard of them (FSDP, ZeRO-3): all of them, on the CPU of the
+    first process.
+    """
 
     rows: list[dict[str, float]]
     seconds: float
     checks: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, torch.Tensor] | None = None
 
 
 def fit(
@@ -51,7 +58,8 @@ def fit(
 
     Checkpoints go to `folder`/steps while training runs, and training goes on from the last whole one that has the same
     `fingerprint`; the result does not depend on when it was saved or how often it was killed. `starts_at_ref` says that
-    the policy is its own reference, so that the first loss is known.
+    the policy is its own reference, so that the first loss is known. With `held_out` rows, which no step sees, the
+    weights of the step with the lowest loss on them are what is left in the end.
     Raises: UserError when a loss or gradient is not finite (it names the rows), when the first loss is not what the
     formula says, and when the disk is full.
     """
@@ -65,31 +73,42 @@ def fit(
     steps = folder / STEPS
     arguments = training_arguments(settings, steps, seed=seed, evaluates=bool(held_out))
     n_steps = -(-len(order) // settings.global_batch)
+    share = settings.global_batch if arguments.world_size > 1 else 1
     watch = Watch()
     with using_threads(settings.threads), tower_of(vision, model), without_dropout(model), atomic.explained(folder):
-        resumed = last_sealed(steps, fingerprint)
-        if arguments.process_index == 0:
-            clear_others(steps, keep=resumed)
+        resumed = first_decides(lambda: _where_it_stopped(steps, fingerprint))
         trainer = AlignTrainer(
             model,
             arguments,
-            rows=OrderedRows(rows, order),
+            rows=OrderedRows(rows, order, multiple=share),
             collator=Collator(vision, pad_id),
             objective=objective,
             warmup_ratio=settings.warmup_ratio,
             fingerprint=fingerprint,
             starts_at_ref=starts_at_ref and resumed is None,
-            held_out=OrderedRows(held_out, range(len(held_out))) if held_out else None,
+            held_out=OrderedRows(held_out, range(len(held_out)), multiple=share) if held_out else None,
         )
+        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        looks = HeldOut(None if sharded else steps / "best", patience=settings.patience)
         done = int(resumed.name.rpartition("-")[2]) if resumed else 0
         started = time.perf_counter()
-        with bar(n_steps, label, unit="step", done=done) as progress:
-            for callback in (Progress(progress), Clock(), watch, SaveByClock()):
+        with bar(n_steps if is_first() else 0, label, unit="step", done=done) as progress:
+            for callback in (Progress(progress), Clock(), watch, looks, SaveByClock()):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     log = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
     checks = {"prefix_sharing": trainer.self_check, "warnings": watch.warnings}
-    return FitLog(log, time.perf_counter() - started, checks)
+    if held_out:
+        checks["held_out"] = {"rows": len(held_out), **looks.take_best(trainer.model, trainer.state)}
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    return FitLog(log, time.perf_counter() - started, checks, weights)
+
+
+def _where_it_stopped(steps: Path, fingerprint: str) -> Path | None:
+    """The checkpoint to go on from, after all others are removed."""
+    resumed = last_sealed(steps, fingerprint)
+    clear_others(steps, keep=resumed)
+    return resumed
 
 
 @contextmanager
@@ -111,7 +130,8 @@ def without_dropout(model: Any) -> Iterator[None]:
     """
     rates = [
         (module, name, rate)
-        for module in model.modules()
+        for place, module in model.named_modules()
+        if "lora_dropout" not in place  # a choice of the recipe's, and an adapter adds nothing before its first step
         for name, rate in vars(module).items()
         if isinstance(rate, float) and ("drop" in name or isinstance(module, torch.nn.modules.dropout._DropoutNd))
     ]

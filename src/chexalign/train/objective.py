@@ -58,7 +58,7 @@ class Pairs:
 
     def items(self, batch: Batch) -> torch.Tensor:
         """The number of pairs."""
-        return torch.tensor(float(len(batch["row"])), device=batch["row"].device)
+        return batch["counts"].sum()
 
     def __call__(self, logps: TokenLogps, batch: Batch, gather: Gather) -> StepLoss:
         """The summed loss of the batch's pairs, with rewards, margins, accuracy, log-probs and lengths."""
@@ -71,7 +71,7 @@ class Pairs:
             ref_rejected=ref[:, 1] if ref is not None else None,
             chosen_tokens=counts[:, 0],
             rejected_tokens=counts[:, 1],
-            **_mismatched(self.loss, sums, ref, gather),
+            **(_mismatched(sums[:, 2], batch["ref"][:, 2], batch, gather) if self.loss.needs_kl else {}),
         )
         out = self.loss(pairs)
         margin = out.chosen_rewards - out.rejected_rewards
@@ -89,7 +89,7 @@ class Pairs:
         if ref is not None:
             numbers["chosen_log_ratio"] = (pairs.chosen - ref[:, 0]).detach()
             numbers["rejected_log_ratio"] = (pairs.rejected - ref[:, 1]).detach()
-        return StepLoss(out.losses.sum(), self.loss.at_step_0(pairs), numbers)
+        return StepLoss((out.losses * batch["counts"]).sum(), self.loss.at_step_0(pairs), numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Verdicts:
 
     def items(self, batch: Batch) -> torch.Tensor:
         """The number of verdicts."""
-        return torch.tensor(float(len(batch["row"])), device=batch["row"].device)
+        return batch["counts"].sum()
 
     def __call__(self, logps: TokenLogps, batch: Batch, gather: Gather) -> StepLoss:
         """The summed loss of the batch's verdicts."""
@@ -111,8 +111,7 @@ class Verdicts:
             tokens=logps.counts()[:, 0],
             desirable=batch["desirable"],
             weights=batch["weight"],
-            kl=gather(sums[:, 1].detach()),
-            ref_kl=gather(ref[:, 1]),
+            **_mismatched(sums[:, 1], ref[:, 1], batch, gather),
         )
         out = self.loss.verdicts(verdicts)
         numbers = {
@@ -121,7 +120,7 @@ class Verdicts:
             "logp": verdicts.logps.detach(),
             "kl": (verdicts.kl - verdicts.ref_kl).mean().clamp_min(0.0),
         }
-        return StepLoss(out.losses.sum(), self.loss.verdicts_at_step_0(verdicts), numbers)
+        return StepLoss((out.losses * batch["counts"]).sum(), self.loss.verdicts_at_step_0(verdicts), numbers)
 
 
 def _moments(margin: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -139,9 +138,7 @@ def length_correlation(means: dict[str, float]) -> float:
     return covariance / math.sqrt(spread) if spread > 1e-12 else 0.0
 
 
-def _mismatched(loss: Loss, sums: torch.Tensor, ref: torch.Tensor | None, gather: Gather) -> dict[str, torch.Tensor]:
+def _mismatched(logps: torch.Tensor, ref: torch.Tensor, batch: Batch, gather: Gather) -> dict[str, torch.Tensor]:
     """The log-probs of completions that answer another prompt, from all processes: the KL term is one number."""
-    if not loss.needs_kl:
-        return {}
-    assert ref is not None
-    return {"kl": gather(sums[:, 2].detach()), "ref_kl": gather(ref[:, 2])}
+    counts = gather(batch["counts"]) > 0
+    return {"kl": gather(logps.detach())[counts], "ref_kl": gather(ref)[counts]}

@@ -28,14 +28,22 @@ class Settings:
     threads: int = 1
     data_workers: int = 0
     trackers: tuple[str, ...] = ()
-    patience: int | None = None  # evaluations of the held-out rows without a better loss before training stops
-    eval_steps: int = 0
+    eval_steps: int | None = None  # from one look at the held-out rows to the next; None: a tenth of all steps
+    patience: int | None = None  # looks without a better loss after which training stops
 
 
 def settings_of(spec: Any, compute: Any, *, threads: int) -> Settings:
     """The settings in a TrainSpec or SFTSpec and in the ComputeSpec, or None, of a recipe."""
-    names = ("warmup_ratio", "weight_decay", "max_grad_norm")
+    names = ("warmup_ratio", "weight_decay", "max_grad_norm", "max_steps", "eval_steps", "patience")
     known = {name: getattr(spec, name) for name in names if hasattr(spec, name)}
+    if compute is not None:
+        known |= {
+            "per_device": compute.per_device_batch,
+            "precision": compute.precision,
+            "gradient_checkpointing": compute.gradient_checkpointing,
+            "data_workers": compute.data_workers,
+            "trackers": tuple(compute.trackers),
+        }
     return Settings(
         learning_rate=spec.learning_rate, epochs=spec.epochs, global_batch=spec.global_batch, threads=threads, **known
     )

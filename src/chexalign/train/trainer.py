@@ -259,7 +259,7 @@ def _stale(what: str) -> UserError:
     return UserError(
         what,
         "The reference log-probs belong to other weights, another template or tokenizer, or dropout is on.",
-        "Delete the run's ref_logps folder and run again.",
+        "Delete the run's ref_logps folder and .cache/ref_logps beside the run, and run again.",
     )
 
 
