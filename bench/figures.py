@@ -22,11 +22,17 @@ from chexalign.present.numbers import fixed
 
 sys.path.insert(0, str(Path(__file__).parent))
 from figures_draw import demo_svg, pipeline_svg
+from figures_train import algorithm_rows, saving_rows, speed_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"<!-- figure: (?P<name>[^>]+?) -->.*?<!-- /figure -->", re.DOTALL)
 NOT_YET = "not measured yet"
-FILES = {"demo": "demo.json", "chexpert": "judges.json"}  # first part of a key -> file under results/
+# First part of a key -> file under results/.
+FILES = {"demo": "demo.json", "chexpert": "judges.json", "train": "train.json"}
+    "demo": "demo.json",
+    "chexpert": "judges.json",
+    "train": "train.json",
+}  # first part of a key -> file under results/
 OPTIONAL = ("demo.minutes", "demo.peak_mb", "demo.quick_minutes")  # need a timed run
 F1_MESH, F1_REFERENCE = "micro_f1_13_vs_mesh", "micro_f1_13_vs_reference"
 PLOT, PLOTTED = "demo.plot", "Paired differences against SFT by arm and seed, with 90% intervals"
@@ -45,6 +51,8 @@ def number(value: float | None, unit: str, *, signed: bool = False) -> str:
         return "–"
     if unit.startswith(("rows", "reports/s", "MB")):
         return f"{round(value):,}"
+    if unit.startswith(("ratio", "step without")):
+        return fixed(value, 2)
     decimals = 1 if unit.startswith(("words", "min", "s,")) else 3
     return fixed(value, decimals, signed=signed).replace("-", "−")
 
@@ -226,6 +234,23 @@ def judge_table(content: Mapping[str, Any]) -> str:
     return table(["finding", "reports with the code", "reports with the label", "F1"], rows)
 
 
+def train_speed(content: Mapping[str, Any]) -> str:
+    """Training against TRL's trainers."""
+    head = ["case", "step, times faster", "one epoch with its reference pass", "checked before timing"]
+    return table(head, speed_rows(content, cell))
+
+
+def train_savings(content: Mapping[str, Any]) -> str:
+    """What each saving is worth."""
+    return table(["without", "two images", "one image", "short prompt"], saving_rows(content, cell))
+
+
+def train_algorithms(content: Mapping[str, Any]) -> str:
+    """The algorithms against each other."""
+    head = ["algorithm", "epoch against DPO", "in the CheXalign paper", "loss function's share of a step"]
+    return table(head, algorithm_rows(content, cell))
+
+
 def _demo(render: Callable[[Demo], str]) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
     return "demo", lambda content: render(Demo(content))
 
@@ -241,6 +266,10 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "demo.setting": ("demo", setting),
     "judges.table": ("judges", judge_table),
     "judges.setting": ("judges", setting),
+    "train.speed": ("train", train_speed),
+    "train.savings": ("train", train_savings),
+    "train.algorithms": ("train", train_algorithms),
+    "train.setting": ("train", setting),
 }
 
 

@@ -17,7 +17,7 @@ import copy
 import datetime
 import importlib.metadata
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -314,12 +314,17 @@ def memory_of(side: str, shape: Shape, *, device: str, batch: int) -> float:
         before = torch.cuda.memory_allocated()
         timed(trainer, vision)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    import psutil
-
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    before = psutil.Process().memory_info().rss
+    before = status_mb("VmRSS")
     timed(trainer, vision)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before / 2**20
+    return status_mb("VmHWM") - before
+
+
+def status_mb(field: str) -> float:
+    """A field of this process's status in MB: VmRSS is resident memory now, VmHWM its peak."""
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def memory_figures(arguments: argparse.Namespace, *, reps: int) -> Figures:
@@ -376,8 +381,7 @@ def main() -> None:
         "command": "python bench/train.py " + " ".join(sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine()
-        | ({"gpu": torch.cuda.get_device_name()} if arguments.device == "cuda" else {"threads": 1}),
+        "machine": machine() | ({"gpu": torch.cuda.get_device_name()} if on_gpu else {"threads": 1}),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "seeds": [0, 1, 2],
         "shape": vars(shape) | {"batch": arguments.batch},
