@@ -10,6 +10,7 @@ from chexalign.stage import StageKey
 from chexalign.store import MANIFEST, Manifest
 
 LOG = "training.json"
+CARD = "README.md"  # for people, who may add to it: no digest counts it
 
 
 def finished(folder: Path, key: StageKey) -> Manifest | None:
@@ -56,5 +57,6 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    names = sorted(p for p in folder.iterdir() if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
+    left_out = (MANIFEST, CARD)
+    names = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in left_out and p.name[0] != ".")
     return {p.name: ids.file_sha256(p) for p in names}

@@ -62,16 +62,17 @@ class HFPolicy:
         return Completion(text, len(row.tokens), row.sum_logp, "stop" if row.stopped else "length")
 
 
-def save_checkpoint(model: Any, processor: Any, folder: Path) -> None:
+def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """Writes model and processor in Hugging Face format; the folder counts as finished only with its manifest.
 
+    `weights` stand in for those of a model that holds only a shard of them.
     Raises: UserError when the disk is full or the folder cannot be written.
     """
     from safetensors import SafetensorError
 
     with atomic.explained(folder):
         try:
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=weights)
             processor.save_pretrained(folder)
         except SafetensorError as e:  # what a full disk looks like from safetensors
             if "No space left" in str(e):

@@ -15,22 +15,26 @@ from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
 from chexalign.train.examples import Target, drop_long, encode
-from chexalign.train.finish import finish_policy
 from chexalign.train.fit import fit, no_rows
-from chexalign.train.freeze import Part, freeze
+from chexalign.train.freeze import Part
+from chexalign.train.held_out import held_out_prompts
+from chexalign.train.launch import first_decides
 from chexalign.train.mismatch import mismatched
 from chexalign.train.objective import Pairs
 from chexalign.train.pack import Example
 from chexalign.train.ref_logps import ref_table
 from chexalign.train.rows import Row
 from chexalign.train.settings import settings_of
-from chexalign.train.vision import choose_vision
+from chexalign.train.trainee import Trainee, about_training
 from chexalign.types import Pair
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceJob:
-    """Trains one arm and writes its checkpoint; `train` and `compute` are the recipe's blocks of these names."""
+    """Trains one arm and writes its checkpoint.
+
+    `train`, `compute` and `lora` are the recipe's blocks of these names, and `recipe` is its digest, for the card.
+    """
 
     run_folder: RunFolder
     arm: str
@@ -41,37 +45,65 @@ class PreferenceJob:
     max_tokens: int
     threads: int
     key: StageKey
+    lora: Any = None
+    recipe: str = ""
 
     def run(self) -> None:
-        """Does nothing when the checkpoint is there already."""
-        folder = self.run_folder.policy(self.arm)
-        if artifact.finished(folder, self.key):
+        """Does nothing when the checkpoint is there already; of several processes each calls it."""
+        folder, base = self.run_folder.policy(self.arm), self.run_folder.policy(SFT)
+        if first_decides(lambda: artifact.finished(folder, self.key) is not None):
             return
         atomic.make_folder(folder)
-        policy, loss = HFPolicy(self.run_folder.policy(SFT)), make_loss(self.train)
+        loss, trainee = make_loss(self.train), Trainee.load(base, self.frozen, self.lora, seed=self.key.seed)
         pairs = self.run_folder.pairs(self.arm).rows()
+        rows, dropped = self._rows(trainee.policy, pairs, loss)
+        rows, held_out = self._split(rows, pairs)
+        log = fit(
+            trainee.model,
+            rows,
+            Pairs(loss),
+            settings_of(self.train, self.compute, threads=self.threads),
+            vision=trainee.vision([row.example.images for row in (*rows, *held_out)]),
+            pad_id=trainee.policy.tokenizer.pad_token_id,
+            folder=folder,
+            label=f"train {self.arm}",
+            fingerprint=self.key.fingerprint,
+            seed=self.key.seed,
+            # Over 4-bit weights the policy starts beside its reference, which was asked in full precision.
+            starts_at_ref=not (self.lora and self.lora.quantize),
+            held_out=held_out,
+        )
+        about = about_training(
+            self.run_folder,
+            self.arm,
+            base=SFT,
+            algorithm=self.train.algorithm,
+            spec=self.train,
+            lora=self.lora,
+            frozen=self.frozen,
+            recipe=self.recipe,
+        )
+        trainee.finish(folder, self.key, log, about=about, rows=len(rows), dropped=dropped)
+
+    def _rows(self, policy: HFPolicy, pairs: Sequence[Pair], loss: Loss) -> tuple[list[Row], dict[str, int]]:
+        """The pairs as rows, less those that are too long, which are counted."""
         targets = pair_targets(
             self.run_folder, pairs, max_images=self.max_images, mismatch_seed=self.key.seed if loss.needs_kl else None
         )
         examples, dropped = drop_long(encode(policy, targets), max_tokens=self.max_tokens)
         if not examples:
             raise no_rows(f"The arm {self.arm}")
-        rows = pair_rows(self.run_folder, pairs, examples, loss, seed=self.key.seed)
-        freeze(policy.model, self.frozen)
-        log = fit(
-            policy.model,
-            rows,
-            Pairs(loss),
-            settings_of(self.train, self.compute, threads=self.threads),
-            vision=choose_vision(policy.model, policy.processor, [e.images for e in examples]),
-            pad_id=policy.tokenizer.pad_token_id,
-            folder=folder,
-            label=f"train {self.arm}",
-            fingerprint=self.key.fingerprint,
-            seed=self.key.seed,
-            starts_at_ref=True,
-        )
-        finish_policy(policy.model, policy.processor, folder, self.key, log, rows=len(rows), dropped=dropped)
+        return pair_rows(self.run_folder, pairs, examples, loss, seed=self.key.seed), dropped
+
+    def _split(self, rows: list[Row], pairs: Sequence[Pair]) -> tuple[list[Row], list[Row]]:
+        """The rows to train on, and those to measure the loss on, where `train.hold_out` asks for some."""
+        if self.train.hold_out is None:
+            return rows, []
+        prompt_of = {pair.id: pair.prompt_id for pair in pairs}
+        of_row = [prompt_of[row.example.id] for row in rows]
+        apart = held_out_prompts(of_row, share=self.train.hold_out, seed=self.key.seed)
+        kept = [row for row, prompt in zip(rows, of_row, strict=True) if prompt not in apart]
+        return kept, [row for row, prompt in zip(rows, of_row, strict=True) if prompt in apart]
 
 
 def completions_of(pairs: Sequence[Pair], *, mismatch_seed: int | None) -> list[tuple[str, ...]]:

@@ -11,26 +11,29 @@ import torch
 
 from chexalign import artifact, atomic
 from chexalign.policy.asks import ask_of
-from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
 from chexalign.train.emphasis import emphasize
 from chexalign.train.examples import Target, drop_long, encode
-from chexalign.train.finish import finish_policy
 from chexalign.train.fit import fit, no_rows
-from chexalign.train.freeze import Part, freeze
+from chexalign.train.freeze import Part
+from chexalign.train.launch import first_decides
 from chexalign.train.objective import Supervised
 from chexalign.train.pack import Example, pack
 from chexalign.train.prefix import shared_logps
 from chexalign.train.rows import Row
 from chexalign.train.settings import settings_of
-from chexalign.train.vision import Vision, choose_vision, tower_of
+from chexalign.train.trainee import Trainee, about_training
+from chexalign.train.vision import Vision, tower_of
 from chexalign.types import Study
 
 
 @dataclass(frozen=True, slots=True)
 class SFTJob:
-    """Fine-tunes a base policy on the references of the sft split; `spec` and `compute` are blocks of the recipe."""
+    """Fine-tunes a base policy on the references of the sft split.
+
+    `spec`, `compute` and `lora` are blocks of the recipe, and `recipe` is its digest, for the card.
+    """
 
     run_folder: RunFolder
     base: Path
@@ -42,14 +45,17 @@ class SFTJob:
     max_tokens: int
     threads: int
     key: StageKey
+    lora: Any = None
+    recipe: str = ""
 
     def run(self) -> None:
-        """Does nothing when the checkpoint is there already."""
+        """Does nothing when the checkpoint is there already; of several processes each calls it."""
         folder = self.run_folder.policy(SFT)
-        if artifact.finished(folder, self.key):
+        if first_decides(lambda: artifact.finished(folder, self.key) is not None):
             return
         atomic.make_folder(folder)
-        policy = HFPolicy(self.base)
+        trainee = Trainee.load(self.base, self.frozen, self.lora, seed=self.key.seed)
+        policy = trainee.policy
         studies = self.run_folder.studies.rows()
         targets = self._targets(studies, "sft")
         encoded = emphasize(
@@ -59,11 +65,10 @@ class SFTJob:
         if not examples:
             raise no_rows("Supervised fine-tuning")
         held_out, _ = drop_long(encode(policy, self._targets(studies, "validation")), max_tokens=self.max_tokens)
-        freeze(policy.model, self.frozen)
-        vision = choose_vision(policy.model, policy.processor, [e.images for e in examples + held_out])
+        vision = trainee.vision([e.images for e in examples + held_out])
         pad_id = policy.tokenizer.pad_token_id
         log = fit(
-            policy.model,
+            trainee.model,
             [Row(e) for e in examples],
             Supervised(),
             settings_of(self.spec, self.compute, threads=self.threads),
@@ -74,10 +79,19 @@ class SFTJob:
             fingerprint=self.key.fingerprint,
             seed=self.key.seed,
         )
-        extra = {"validation_nll": mean_nll(policy.model, held_out, vision, pad_id=pad_id)} if held_out else {}
-        finish_policy(
-            policy.model, policy.processor, folder, self.key, log, rows=len(examples), dropped=dropped, extra=extra
+        measured = held_out and log.weights is None  # a model in shards answers only while it trains
+        extra = {"validation_nll": mean_nll(trainee.model, held_out, vision, pad_id=pad_id)} if measured else {}
+        about = about_training(
+            self.run_folder,
+            SFT,
+            base=self.base.name,
+            algorithm="sft",
+            spec=self.spec,
+            lora=self.lora,
+            frozen=self.frozen,
+            recipe=self.recipe,
         )
+        trainee.finish(folder, self.key, log, about=about, rows=len(examples), dropped=dropped, extra=extra)
 
     def _targets(self, studies: Sequence[Study], split: str) -> list[Target]:
         root = self.run_folder.root
