@@ -353,5 +353,5 @@ def _need(folder: Path) -> Manifest:
 
 def _folder_manifest(folder: Path) -> Manifest:
     """A manifest for a checkpoint that this run did not make; reads all of its weights."""
-    content = ids.folder_digest(folder, ("*.safetensors", "*.json", "*.jinja", "*.model"))
+    content = ids.folder_digest(folder, ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt"))
     return Manifest("given", content, {}, {"folder": str(folder)}, 0, 0, {}, content, 0.0)
