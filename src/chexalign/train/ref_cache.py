@@ -37,7 +37,7 @@ class RefCache:
 
     `identity` spells out all that a value depends on beside its key, and lies in the folder as JSON. Several processes
     may read and write at once: files are whole or absent and named by their rows, so that equal ones are one file.
-    Memory: all values of the policy, about 200 bytes each, from the first look-up on.
+    Memory: all values of the policy, about 400 bytes each, from the first look-up on.
     Raises: UserError when the folder says that it belongs to another policy.
     """
 
