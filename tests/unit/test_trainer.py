@@ -214,6 +214,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path: Path) -> None
     model = fits.model_of()
     rows, vision = fits.rows_for("dpo", model, rows=4)
     before = fits.weights(model)
-    with pytest.raises(UserError, match=r"gradient norm is (nan|inf) at step 0"):
-        fits.train(model, rows, Steep("dpo", at=0), tmp_path, vision=vision)
+    with pytest.raises(UserError, match=r"gradient norm is (nan|inf) at step 0, in the batch of row-") as caught:
+        fits.train(model, rows, Steep("dpo", at=0), tmp_path, vision=vision, per_device=2)
+    assert all(row.example.id in caught.value.what for row in rows)
     assert fits.equal(before, fits.weights(model))

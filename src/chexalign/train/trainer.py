@@ -65,6 +65,7 @@ class AlignTrainer(Trainer):
         self._warmup_ratio, self._starts_at_ref = warmup_ratio, starts_at_ref
         self._route: Route = shared_logps
         self._numbers: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._update: list[torch.Tensor] = []  # rows whose gradients the next update sums
 
     # What a batch is worth ------------------------------------------------------------------------------------------
 
@@ -93,6 +94,7 @@ class AlignTrainer(Trainer):
             loss = step.total / items.clamp_min(1.0)  # a batch of fillers alone counts for nothing
         else:
             self._check_step_0(step, items, logps, inputs)
+            self._update.append(inputs["row"])
             for name, values in step.numbers.items():
                 self._numbers[name].append(values.detach().float().mean())
             self._numbers["tokens"].append((inputs["segments"] >= 0).sum().float())
@@ -173,20 +175,21 @@ class AlignTrainer(Trainer):
 
     def _check_finite(self, total: torch.Tensor, inputs: Batch) -> None:
         if not torch.isfinite(total):
-            data: Any = self.train_dataset if self.model.training else self.eval_dataset
-            names = [data.rows[i].example.id for i in inputs["row"].tolist() if i != FILLER]
-            raise self._not_finite("loss", total, f"in the batch of {', '.join(names)}")
+            raise self._not_finite("loss", total, [inputs["row"]])
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
+        norm, rows = super()._clip_grad_norm(model), self._update
+        self._update = []
         value = torch.as_tensor(norm)
         if not torch.isfinite(value):
-            raise self._not_finite("gradient norm", value, "in this step's batch")
+            raise self._not_finite("gradient norm", value, rows)
         return norm
 
-    def _not_finite(self, what: str, value: torch.Tensor, where: str) -> UserError:
+    def _not_finite(self, what: str, value: torch.Tensor, rows: list[torch.Tensor]) -> UserError:
+        data: Any = self.train_dataset if self.model.training else self.eval_dataset
+        names = ", ".join(data.rows[i].example.id for i in torch.cat(rows).tolist() if i != FILLER)
         return UserError(
-            f"The {what} is {value.item()} at step {self.state.global_step}, {where}.",
+            f"The {what} is {value.item()} at step {self.state.global_step}, in the batch of {names}.",
             "Training cannot go on from what is not a number; the last good checkpoint is kept.",
             "Lower the learning rate and run under another name, or leave those rows out.",
         )
