@@ -124,40 +124,32 @@ class Workflow:
 
     @_once
     def sft(self) -> Manifest:
-        """The SFT policy: fine-tuned from the tiny policy's parts or from the recipe's folder, or that folder as is."""
-        from chexalign.policy.hf import check_folder
+        """The SFT policy: fine-tuned from the tiny policy's parts or from the recipe's folder, or that folder as is.
 
-        studies, policy = self.studies(), self.recipe.policy
-        if policy.tiny is not None:
-            from chexalign.demo.stages import pretrain
+        Of several processes all train together; the first one alone does what comes before.
+        """
+        from chexalign.train.launch import first_alone
 
-            base, base_manifest = pretrain(self.recipe, self.run, studies)
-        else:
-            base = Path(policy.model)
-            check_folder(base)
-            base_manifest = _folder_manifest(base)
+        studies, base, base_manifest = first_alone(self._base)
         if self.recipe.sft is None:
-            return self._adopt(base, base_manifest)
+            return first_alone(lambda: self._adopt(base, base_manifest))
         from chexalign.train.sft import SFTJob
 
-        key = self.key(
-            "sft",
-            {"studies": studies, "base": base_manifest},
-            self.recipe.sft,
-            policy,
-            {"threads": self.recipe.threads},
-        )
+        policy = self.recipe.policy
+        key = self.key("sft", {"studies": studies, "base": base_manifest}, self.recipe.sft, policy, self._hardware())
         SFTJob(
             run_folder=self.run,
             base=base,
             spec=self.recipe.sft,
-            compute=None,
+            compute=self.recipe.compute,
             frozen=tuple(policy.freeze),
             template=get_template(policy.template),
             max_images=policy.max_images,
             max_tokens=policy.max_tokens,
             threads=self.recipe.threads,
             key=key,
+            lora=policy.lora,
+            recipe=self.recipe.digest(),
         ).run()
         return _need(self.run.policy(SFT))
 
@@ -250,23 +242,28 @@ class Workflow:
 
     @_once
     def train(self, name: str, arm: Arm) -> Manifest:
-        """The policy of an arm."""
+        """The policy of an arm; of several processes all train together."""
+        from chexalign.train.launch import first_alone
         from chexalign.train.preference import PreferenceJob
 
-        pairs, refs, sft = self.pairs(name, arm), self.ref_logps(), self.sft()
+        sft = self.sft()  # before the others, which lean on it: this is joint work, and they are the first process's
+        pairs, refs = first_alone(lambda: (self.pairs(name, arm), self.ref_logps()))
         policy = self.recipe.policy
         inputs = {"pairs": pairs, "ref_logps": refs, "sft": sft}
-        key = self.key("train", inputs, arm.train, {"freeze": policy.freeze, "threads": self.recipe.threads})
+        lora = {"lora": policy.lora.model_dump(mode="json")} if policy.lora else {}
+        key = self.key("train", inputs, arm.train, {"freeze": policy.freeze, **lora, **self._hardware()})
         PreferenceJob(
             run_folder=self.run,
             arm=name,
             train=arm.train,
-            compute=None,
+            compute=self.recipe.compute,
             frozen=tuple(policy.freeze),
             max_images=policy.max_images,
             max_tokens=policy.max_tokens,
             threads=self.recipe.threads,
             key=key,
+            lora=policy.lora,
+            recipe=self.recipe.digest(),
         ).run()
         return _need(self.run.policy(name))
 
@@ -336,6 +333,22 @@ class Workflow:
     def policies(self) -> Sequence[str]:
         """What is evaluated, in order: the SFT policy, its control, and every arm."""
         return [SFT, SHUFFLED, *self.recipe.resolved_arms()]
+
+    def _base(self) -> tuple[Manifest, Path, Manifest]:
+        """The studies, and the checkpoint that SFT begins with."""
+        from chexalign.policy.hf import check_folder
+
+        studies, policy = self.studies(), self.recipe.policy
+        if policy.tiny is not None:
+            from chexalign.demo.stages import pretrain
+
+            return studies, *pretrain(self.recipe, self.run, studies)
+        check_folder(Path(policy.model))
+        return studies, Path(policy.model), _folder_manifest(Path(policy.model))
+
+    def _hardware(self) -> dict[str, Any]:
+        """What of the hardware can change the last bits of a training."""
+        return {"threads": self.recipe.threads, **(self.recipe.compute.numerics() if self.recipe.compute else {})}
 
     def _adopt(self, base: Path, manifest: Manifest) -> Manifest:
         """Makes policy/sft a link to a checkpoint that is used as it is."""

@@ -18,6 +18,7 @@ from chexalign.privacy import go_offline
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("chexalign.cli.demo", "run the built-in example and write its report"),
     "run": ("chexalign.cli.run", "run a recipe, every stage that is not done yet"),
+    "sft": ("chexalign.cli.sft", "fine-tune the policy on references"),
     "sample": ("chexalign.cli.sample", "draw candidate reports"),
     "judge": ("chexalign.cli.judge", "score the candidates"),
     "pair": ("chexalign.cli.pair", "build preference pairs from the scores"),

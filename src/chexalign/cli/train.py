@@ -10,7 +10,10 @@ from chexalign.cli.carry_out import add_arguments, print_manifests, with_workflo
 if TYPE_CHECKING:
     from chexalign.workflow import Workflow
 
-HELP = "Trains the policy of every arm on its pairs, after whatever it rests on."
+HELP = (
+    "Trains the policy of every arm on its pairs, after whatever it rests on.\n"
+    "Over several processes: accelerate launch --num_processes 2 -m chexalign.cli.main train RECIPE"
+)
 EXAMPLE = "chexalign train demo"
 
 __all__ = ["EXAMPLE", "HELP", "add_arguments", "run"]
@@ -24,4 +27,4 @@ def run(args: argparse.Namespace) -> int:
         manifests = {str(workflow.run.policy(name)): workflow.train(name, arm) for name, arm in arms.items()}
         print_manifests(manifests, as_json=args.json)
 
-    return with_workflow(args, work)
+    return with_workflow(args, work, together=True)

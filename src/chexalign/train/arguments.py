@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from chexalign.errors import UserError
-from chexalign.train.settings import Settings
+from chexalign.train.settings import Settings, share
 
 _LOOKS_EVERY = 0.1  # of all steps
 
@@ -59,19 +58,3 @@ def _checkpointing(settings: Settings) -> dict[str, Any]:
     if not settings.gradient_checkpointing:
         return {}
     return {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
-
-
-def share(global_batch: int, processes: int, per_device: int | None) -> tuple[int, int]:
-    """Rows that a process takes at once, and how often it does so for one update.
-
-    Raises: UserError when they do not multiply to the global batch.
-    """
-    mine, rest = divmod(global_batch, processes)
-    size = mine if per_device is None else min(per_device, mine)
-    if rest or size == 0 or mine % size:
-        raise UserError(
-            f"A global batch of {global_batch} cannot be cut into {processes} processes of {per_device or 'all'} rows.",
-            "Every update must see the same number of rows on every machine, or results would depend on the hardware.",
-            "Choose a global_batch that is a multiple of processes times compute.per_device_batch.",
-        )
-    return size, mine // size

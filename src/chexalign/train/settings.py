@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chexalign.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -47,3 +49,19 @@ def settings_of(spec: Any, compute: Any, *, threads: int) -> Settings:
     return Settings(
         learning_rate=spec.learning_rate, epochs=spec.epochs, global_batch=spec.global_batch, threads=threads, **known
     )
+
+
+def share(global_batch: int, processes: int, per_device: int | None) -> tuple[int, int]:
+    """Rows that a process takes at once, and how often it does so for one update.
+
+    Raises: UserError when they do not multiply to the global batch.
+    """
+    mine, rest = divmod(global_batch, processes)
+    size = mine if per_device is None else min(per_device, mine)
+    if rest or size == 0 or mine % size:
+        raise UserError(
+            f"A global batch of {global_batch} cannot be cut into {processes} processes of {per_device or 'all'} rows.",
+            "Every update must see the same number of rows on every machine, or results would depend on the hardware.",
+            "Choose a global_batch that is a multiple of processes times compute.per_device_batch.",
+        )
+    return size, mine // size

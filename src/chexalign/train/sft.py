@@ -105,11 +105,12 @@ class SFTJob:
 @torch.no_grad()
 def mean_nll(model: Any, examples: Sequence[Example], vision: Vision, *, pad_id: int, batch_size: int = 50) -> float:
     """Mean negative log-prob per completion token over all examples, in nats."""
-    parts = []
+    parts, device = [], model.device
     model.eval()
     with tower_of(vision, model):
         for start in range(0, len(examples), batch_size):
             batch = examples[start : start + batch_size]
-            inputs = vision.inputs([e.images for e in batch])
-            parts.append(shared_logps(model, pack(batch, pad_id=pad_id), inputs).logps)
+            inputs = {name: t.to(device) for name, t in vision.inputs([e.images for e in batch]).items()}
+            packed = {name: t.to(device) for name, t in pack(batch, pad_id=pad_id).items()}
+            parts.append(shared_logps(model, packed, inputs).logps)
     return -float(torch.cat(parts).double().mean())
