@@ -153,6 +153,7 @@ def test_only_what_is_missing_is_computed(run):
     every, numbers = reference(run)
     assert numbers == (len(ALL[::3]), len(ALL) - len(ALL[::3]), 0)
     assert {request: every[request] for request in first} == first
+    assert reference(run) == (every, numbers), "what is finished keeps its account"
 
 
 def pair(prompt, chosen, rejected):
