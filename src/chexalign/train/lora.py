@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,8 @@ def add_lora(model: Any, spec: Any, frozen: Collection[Part], *, seed: int = 0) 
     config = peft.LoraConfig(
         r=spec.r, lora_alpha=spec.alpha, lora_dropout=spec.dropout, target_modules=layers, bias="none"
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers renamed
         torch.manual_seed(seed)  # of the adapters' first factor
         adapted = peft.get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
@@ -59,8 +61,8 @@ def targets(model: Any, last_names: Collection[str] | None) -> list[str]:
     }
     there = {name.rpartition(".")[2] for name in linears}
     wanted = set(LINEARS) & there if last_names is None else set(last_names)
-    tied = model.get_output_embeddings() if model.config.get_text_config().tie_word_embeddings else None
-    free = {name.rpartition(".")[2] for name, module in linears.items() if module is not tied}
+    embeddings = model.get_input_embeddings().weight
+    free = {name.rpartition(".")[2] for name, module in linears.items() if module.weight is not embeddings}
     if not wanted or wanted - free:
         raise UserError(
             f"policy.lora.targets names {', '.join(sorted(wanted - free)) or 'nothing'}.",
@@ -87,7 +89,7 @@ def merge_into(base: Any, model: Any, weights: dict[str, torch.Tensor] | None) -
     `base` holds the unquantized weights that the training began with; `weights` are all that was trained, by the names
     of `model`, or None to take them from `model`.
     """
-    config = dataclasses.replace(model.peft_config["default"])
+    config = dataclasses.replace(model.peft_config["default"], inference_mode=False)
     fresh = _peft().get_peft_model(base, config)
     found = trained(model) if weights is None else {name: weights[name] for name in trained(model)}
     fresh.load_state_dict({name: tensor.to(torch.float32) for name, tensor in found.items()}, strict=False)
