@@ -85,7 +85,7 @@ class Pairs:
             "chosen_tokens": pairs.chosen_tokens.float(),
             "rejected_tokens": pairs.rejected_tokens.float(),
         }
-        numbers |= _moments(margin, (pairs.chosen_tokens - pairs.rejected_tokens).float())
+        numbers |= _kl(pairs) | _moments(margin, (pairs.chosen_tokens - pairs.rejected_tokens).float())
         if ref is not None:
             numbers["chosen_log_ratio"] = (pairs.chosen - ref[:, 0]).detach()
             numbers["rejected_log_ratio"] = (pairs.rejected - ref[:, 1]).detach()
@@ -118,9 +118,16 @@ class Verdicts:
             "reward": out.rewards,
             "accuracy": ((out.rewards > 0) == batch["desirable"]).float(),
             "logp": verdicts.logps.detach(),
-            "kl": (verdicts.kl - verdicts.ref_kl).mean().clamp_min(0.0),
         }
+        numbers |= _kl(verdicts)
         return StepLoss((out.losses * batch["counts"]).sum(), self.loss.verdicts_at_step_0(verdicts), numbers)
+
+
+def _kl(logps: PairLogps | VerdictLogps) -> dict[str, torch.Tensor]:
+    """The estimate that KTO compares rewards with, in nats; nothing for other losses."""
+    if logps.kl is None or logps.ref_kl is None:
+        return {}
+    return {"kl": (logps.kl - logps.ref_kl).mean().clamp_min(0.0)}
 
 
 def _moments(margin: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
