@@ -58,7 +58,7 @@ def test_every_step_leaves_a_row_of_the_log(tmp_path: Path) -> None:
         sum(rows[i].example.n_tokens for i in order[k : k + 4]) for k in (0, 4, 8)
     ]
     names = {"loss", "grad_norm", "learning_rate", "reward_margin", "accuracy", "chosen_logp", "rejected_logp"}
-    names |= {"chosen_tokens", "rejected_tokens", "length_correlation", "tokens_per_second", "peak_memory_mb"}
+    names |= {"chosen_tokens", "rejected_tokens", "kl", "length_correlation", "tokens_per_second", "peak_memory_mb"}
     assert all(names <= row.keys() for row in log.rows)
     assert log.rows[0]["reward_margin"] == pytest.approx(0, abs=1e-5)
 
