@@ -62,15 +62,22 @@ class TowerFeatures:
         return {"pixel_values": torch.stack([self._rows[key] for key in keys])} if keys else {}
 
 
-def tower_features(model: Any, processor: Any, images: Iterable[tuple[str, Image.Image]]) -> TowerFeatures:
-    """The features of each (key, image); the images are read as they are needed, 64 at a time."""
+def tower_features(
+    model: Any, processor: Any, images: Iterable[tuple[str, Image.Image]], *, precision: str = "fp32"
+) -> TowerFeatures:
+    """The features of each (key, image), in the precision of training; the images are read as they are needed.
+
+    The tower runs on the accelerator where there is one, and then moves there.
+    """
     rows: dict[str, torch.Tensor] = {}
     rest = iter(images)
+    device = torch.device("cuda") if torch.cuda.is_available() else model.device
+    model.model.vision_tower.to(device)
     tower, layer = model.model.vision_tower, model.config.vision_feature_layer
     while block := list(islice(rest, _BATCH)):
         pixels = processor.image_processor([image for _, image in block], return_tensors="pt")["pixel_values"]
-        with torch.no_grad():
-            out = tower(pixels.to(model.device), output_hidden_states=True, return_dict=True)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            out = tower(pixels.to(device, tower.dtype), output_hidden_states=True, return_dict=True)
         # The layer that the projector reads, before any last norm: last_hidden_state is another thing.
         rows.update({key: f.cpu().clone() for (key, _), f in zip(block, out.hidden_states[layer], strict=True)})
     return TowerFeatures(rows)
@@ -94,11 +101,11 @@ def features_pay(model: Any, processor: Any, n_images: int) -> bool:
     return n_images * blank.nbytes <= MAX_FEATURE_BYTES
 
 
-def choose_vision(model: Any, processor: Any, images: Sequence[Sequence[str]]) -> Vision:
+def choose_vision(model: Any, processor: Any, images: Sequence[Sequence[str]], *, precision: str = "fp32") -> Vision:
     """Features computed now where that pays (see `features_pay`), and else the image files at every step."""
     paths = {path for row in images for path in row}
     if features_pay(model, processor, len(paths)):
-        return tower_features(model, processor, files(paths))
+        return tower_features(model, processor, files(paths), precision=precision)
     return Pixels(model, processor)
 
 
