@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from chexalign.train import callbacks
 from chexalign.train.freeze import freeze
 from chexalign.train.held_out import HeldOut, held_out_prompts
 from chexalign.train.prefix import separate_logps
@@ -97,3 +98,35 @@ def test_sharded_weights_are_told_to_be_the_last() -> None:
         log_history=[{"step": 1, "eval_loss": 0.5}, {"step": 2, "eval_loss": 0.6}, {"step": 3, "loss": 1}],
     )
     assert looks.take_best(None, state) == {"best_step": 1, "best_loss": 0.5, "kept_step": 3}
+
+
+@pytest.mark.parametrize(("stop_at", "at"), [(1, "on_step_begin"), (3, "on_step_begin"), (4, "on_step_end")])
+def test_an_interruption_changes_neither_the_best_weights_nor_when_training_stops(
+    stop_at: int, at: str, job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "_SAVE_SHARE", 0.0)
+    settings = {"learning_rate": 0.05, "epochs": 20, "patience": 3}
+    whole = run(job, tmp_path / "whole", **settings)
+    assert whole.checks["held_out"]["best_step"] < len([row for row in whole.rows if "loss" in row]) == 5
+    truth = fits.weights(job[0])
+
+    def interrupt(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == stop_at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Progress, at, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(fresh(job), tmp_path / "again", **settings)
+    again = fresh(job)
+    log = run(again, tmp_path / "again", **settings)
+    assert log.checks["held_out"] == whole.checks["held_out"]
+    assert len(log.rows) == len(whole.rows)
+    assert fits.equal(fits.weights(again[0]), truth)
+
+
+def fresh(job: tuple[Any, list[Any], Any]) -> tuple[Any, list[Any], Any]:
+    model = fits.model_of()
+    freeze(model, ["vision"])
+    return model, *job[1:]

@@ -38,6 +38,7 @@ class HeldOut(TrainerCallback):
             save_state(model, self._folder)
         if self._patience is not None and since >= self._patience:
             control.should_training_stop = True
+            control.should_save = False  # resumed from here, training would take one more step
 
     def take_best(self, model: Any, state: Any) -> dict[str, Any]:
         """Gives the model the best look's weights where they are kept; returns what was found, for the manifest."""
