@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,26 +18,27 @@ from chexalign.errors import UserError
 from chexalign.policy.base import Ask, Completion, Decoding
 from chexalign.policy.decode import Row, decode
 
+# What Pillow raises for files that are no images, or no longer whole.
+_UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+
 
 class HFPolicy:
     """A checkpoint folder in Hugging Face format, loaded for inference in float32 on the CPU."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
         check_folder(folder)
         self.folder = folder
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
         self.processor: Any = AutoProcessor.from_pretrained(folder)
+        check_processor(self.processor, AutoConfig.from_pretrained(folder), folder)
+        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer: Any = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
 
     def render(self, ask: Ask) -> str:
         """The text of an ask with the generation header, as both training and inference use it."""
-        content: list[dict[str, str]] = [{"type": "image"} for _ in ask.images]
-        content.append({"type": "text", "text": ask.prompt})
-        messages = [{"role": "user", "content": content}]
-        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True))
+        return render(self.processor, ask.prompt, n_images=len(ask.images))
 
     def encode(self, asks: Sequence[Ask]) -> dict[str, torch.Tensor]:
         """Model inputs for a batch of asks, left-padded."""
@@ -80,10 +83,34 @@ def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str,
             raise
 
 
+def render(processor: Any, prompt: str, *, n_images: int) -> str:
+    """A user's turn with images before the prompt, and the generation header after it."""
+    content: list[dict[str, str]] = [{"type": "image"} for _ in range(n_images)]
+    content.append({"type": "text", "text": prompt})
+    messages = [{"role": "user", "content": content}]
+    return str(processor.apply_chat_template(messages, add_generation_prompt=True))
+
+
 def open_image(path: Path) -> Image.Image:
-    """The image as RGB."""
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    """The image as RGB.
+
+    Raises: UserError when there is no file, or no image in it.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as e:
+        raise UserError(
+            f"The image {path} is missing.",
+            "A policy that is trained or asked without its image would write reports from the prompt alone.",
+            "Put the file back, or delete the run's images and studies folders to have them made again.",
+        ) from e
+    except _UNREADABLE as e:
+        raise UserError(
+            f"The image {path} cannot be read ({type(e).__name__}).",
+            "It is cut short, damaged, of an unknown format, or closed to this user.",
+            "Replace the file, or delete the run's images and studies folders to have them made again.",
+        ) from e
 
 
 def check_folder(folder: Path) -> None:
@@ -94,4 +121,40 @@ def check_folder(folder: Path) -> None:
             f"The model folder {folder} lacks {' and '.join(missing)}.",
             "A policy is a Hugging Face checkpoint: model and processor in one folder.",
             "Give policy.model a folder that save_pretrained wrote for both, or 'tiny' for the embedded default.",
+        )
+
+
+def check_processor(processor: Any, config: Any, folder: Path) -> None:
+    """Raises: UserError when prompts, images or ends of texts could not be turned into the model's tokens."""
+    if not getattr(processor, "chat_template", None):
+        raise UserError(
+            f"The model in {folder} has no chat template.",
+            "Its prompts could be rendered in any way, and only the one it was trained with works.",
+            f"Write that template to {folder / 'chat_template.jinja'}.",
+        )
+    if lacking := [name for name in ("pad_token", "eos_token") if getattr(processor.tokenizer, name) is None]:
+        raise UserError(
+            f"The tokenizer in {folder} has no {' and no '.join(lacking)}.",
+            "Batches are filled up with the one, and the other ends every report.",
+            "Set it on the tokenizer (pad_token may be eos_token), and save_pretrained the processor again.",
+        )
+    check_image_token(processor, config, folder)
+
+
+def check_image_token(processor: Any, config: Any, folder: Path) -> None:
+    """Raises: UserError when an image in a prompt would not become the tokens that the model puts its features at."""
+    number = getattr(config, "image_token_id", None)
+    text = getattr(processor, "image_token", None)
+    known = processor.tokenizer.get_vocab()
+    if (number is not None and number not in known.values()) or (text is not None and known.get(text) != number):
+        raise UserError(
+            f"The tokenizer in {folder} lacks the image token: the model's is number {number}, the processor's {text}.",
+            "The model would not see the images, or stop at its first batch.",
+            "Use the tokenizer that belongs to the model, or add the token under that number and save it again.",
+        )
+    if render(processor, "", n_images=1) == render(processor, "", n_images=0):
+        raise UserError(
+            f"The chat template in {folder} leaves out images.",
+            "The model would be trained and asked without seeing any.",
+            f"Make it write the image token {text or ''} for content of the type image.",
         )
