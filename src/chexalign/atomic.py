@@ -20,8 +20,11 @@ _NO_ENTRY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns a full disk or an unwritable folder into a UserError that names the path."""
+def explained(path: Path, *, making: bool = False) -> Iterator[None]:
+    """Turns a full disk or an unwritable folder into a UserError that names the path.
+
+    `making` a folder whose parent is there can still fail as if it were not, in a file system like /proc.
+    """
     try:
         yield
     except OSError as e:
@@ -31,7 +34,7 @@ def explained(path: Path) -> Iterator[None]:
                 "Nothing half-written was left behind: what is finished stays, the rest is missing.",
                 "Free some space and run the same command again; it goes on where it stopped.",
             ) from e
-        if e.errno in _NO_ENTRY:
+        if e.errno in _NO_ENTRY or (making and e.errno == errno.ENOENT):
             raise UserError(
                 f"{path} cannot be written ({os.strerror(e.errno or 0)}).",
                 "A run needs a folder of its own that it may write to.",
@@ -42,7 +45,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def make_folder(path: Path) -> Path:
     """The folder, made with its parents if missing; what is made is readable by its owner only."""
-    with explained(path):
+    with explained(path, making=True):
         for folder in (*reversed(path.parents), path):  # `parents=True` would leave the parents open to others
             folder.mkdir(exist_ok=True, mode=OWNER_ONLY_DIR)
     return path

@@ -127,3 +127,10 @@ def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_bytes(b"")
     atomic.remove_leftovers(tmp_path)
     assert names(tmp_path) == [".lock", "a.tmp", "part-00000.parquet"]
+
+
+def test_a_folder_that_the_file_system_refuses_to_make_is_told():
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no /proc here")
+    with pytest.raises(UserError, match="cannot be written"):
+        atomic.make_folder(Path("/proc/chexalign"))
