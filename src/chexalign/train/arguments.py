@@ -14,7 +14,9 @@ from chexalign.train.settings import Settings, share
 _LOOKS_EVERY = 0.1  # of all steps
 
 
-def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates: bool) -> TrainingArguments:
+def training_arguments(
+    settings: Settings, steps: Path, *, seed: int, evaluates: bool, trains_tower: bool = False
+) -> TrainingArguments:
     """Arguments under which the Trainer neither prints, phones home, shuffles, nor saves unless it is told to.
 
     Raises: UserError when the global batch cannot be cut into the processes' shares.
@@ -48,7 +50,7 @@ def training_arguments(settings: Settings, steps: Path, *, seed: int, evaluates:
         disable_tqdm=True,
         dataloader_num_workers=settings.data_workers,
         dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=trains_tower,  # Llava reads its tower before the last layer, which gets no gradient
         average_tokens_across_devices=False,
     )
 

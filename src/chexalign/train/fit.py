@@ -15,6 +15,7 @@ from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.progress import bar
 from chexalign.train.callbacks import Clock, Progress, SaveByClock, Watch
+from chexalign.train.freeze import part_of
 from chexalign.train.held_out import HeldOut
 from chexalign.train.launch import first_decides, is_first
 from chexalign.train.objective import Objective
@@ -71,7 +72,8 @@ def fit(
     if settings.max_steps is not None:
         order = order[: settings.max_steps * settings.global_batch]
     steps = folder / STEPS
-    arguments = training_arguments(settings, steps, seed=seed, evaluates=bool(held_out))
+    trains_tower = any(p.requires_grad for name, p in model.named_parameters() if part_of(name) == "vision")
+    arguments = training_arguments(settings, steps, seed=seed, evaluates=bool(held_out), trains_tower=trains_tower)
     n_steps = -(-len(order) // settings.global_batch)
     share = settings.global_batch if arguments.world_size > 1 else 1
     watch = Watch()
