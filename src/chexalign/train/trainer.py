@@ -59,7 +59,8 @@ class AlignTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self.model_accepts_loss_kwargs = False
         self.can_return_loss = True
-        self.objective, self.fingerprint = objective, fingerprint
+        self.objective: Objective = objective
+        self.fingerprint = fingerprint
         self.precision = "bf16" if args.bf16 else "fp32"
         self.self_check: dict[str, Any] | None = None
         self._warmup_ratio, self._starts_at_ref = warmup_ratio, starts_at_ref
@@ -70,15 +71,17 @@ class AlignTrainer(Trainer):
     # What a batch is worth ------------------------------------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(rows)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
         if not batch_samples:
             return None
-        return self._gather(sum(self.objective.items(b) for b in batch_samples).to(device)[None]).sum()
+        items = torch.stack([self.objective.items(batch) for batch in batch_samples]).sum()
+        return self._gather(items.to(device)[None]).sum()
 
     def compute_loss(
-        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """This batch's share of the mean loss over the global batch, times the number of processes (DDP averages)."""
         vision = vision_inputs(inputs)
@@ -186,7 +189,8 @@ class AlignTrainer(Trainer):
         return norm
 
     def _not_finite(self, what: str, value: torch.Tensor, rows: list[torch.Tensor]) -> UserError:
-        data: Any = self.train_dataset if self.model.training else self.eval_dataset
+        model: Any = self.model
+        data: Any = self.train_dataset if model.training else self.eval_dataset
         names = ", ".join(data.rows[i].example.id for i in torch.cat(rows).tolist() if i != FILLER)
         return UserError(
             f"The {what} is {value.item()} at step {self.state.global_step}, in the batch of {names}.",
@@ -203,8 +207,9 @@ class AlignTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Linear warm-up, then cosine to zero."""
         if self.lr_scheduler is None:
+            steps: Any = optimizer or self.optimizer
             self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer,
+                steps,
                 lambda step: warmup_cosine(min(step, num_training_steps), num_training_steps, self._warmup_ratio),
             )
             self._created_lr_scheduler = True
@@ -236,7 +241,7 @@ class AlignTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            seal(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.fingerprint)
+            seal(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}", self.fingerprint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         """Writes what training changes, by the names of the model in memory.
@@ -244,7 +249,8 @@ class AlignTrainer(Trainer):
         `save_pretrained` writes some families under older names, which a resumed transformers.Trainer does not find:
         it warns, keeps the weights that it started from, and goes on with the old optimizer.
         """
-        save_state(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir), state_dict)
+        folder = Path(str(output_dir or self.args.output_dir))
+        save_state(self.accelerator.unwrap_model(self.model), folder, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled:

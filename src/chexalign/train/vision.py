@@ -123,7 +123,8 @@ def cached_tower(model: Any) -> Iterator[None]:
     tower, layer = base.model.vision_tower, base.config.vision_feature_layer
 
     def forward(features: torch.Tensor, **_: Any) -> Any:
-        return BaseModelOutputWithPooling(last_hidden_state=features, hidden_states={layer: features})
+        layers: Any = {layer: features}  # read by the index of the layer, which may be negative
+        return BaseModelOutputWithPooling(last_hidden_state=features, hidden_states=layers)
 
     tower.forward = forward
     try:
