@@ -243,7 +243,7 @@ def tiny() -> tuple[Any, list[Any], Any]:
 
 def test_a_global_batch_that_cannot_be_cut_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="global batch of 4 cannot be cut into 1 processes of 3") as caught:
-        fits.train(None, [], fits.OBJECTIVES["dpo"][0], tmp_path, vision=fits.Held(None, {}), per_device=3)
+        fits.train(fits.model_of(), [], fits.OBJECTIVES["dpo"][0], tmp_path, vision=fits.Held(None, {}), per_device=3)
     assert "per_device" in caught.value.fix
     assert list(tmp_path.iterdir()) == []
 
