@@ -30,7 +30,7 @@ def shifted(rows: list[Any], by: tuple[float, ...]) -> list[Any]:
 # Step 0 ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (-0.5, 0.5, -0.5)], ids=["one", "all", "apart"])
+@pytest.mark.parametrize("by", [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0)], ids=["one", "all"])
 @pytest.mark.parametrize("name", REFERENCED)
 def test_a_stale_reference_stops_training_before_a_weight_changes(
     name: str, by: tuple[float, ...], tmp_path: Path
@@ -158,6 +158,7 @@ def test_sharing_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert log.checks["prefix_sharing"]["disagreement"] < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "gemma3", "paligemma", "idefics3", "smolvlm", "internvl"])
 def test_every_family_trains_with_sharing(name: str, tmp_path: Path) -> None:
     log = trained(fits.model_of(name), tmp_path, name)
