@@ -16,6 +16,7 @@ from chexalign.train import callbacks, prefix
 from chexalign.train.fit import FitLog
 from chexalign.train.freeze import freeze
 from chexalign.train.objective import StepLoss
+from chexalign.train.order import training_order
 from chexalign.train.resume import STEPS, last_sealed
 from tests import fits
 
@@ -203,19 +204,25 @@ def test_a_loss_that_is_not_finite_names_its_rows_and_leaves_the_last_checkpoint
     assert kept.name == "checkpoint-2"
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path: Path) -> None:
+class Steep(Spoiled):
+    """An objective whose loss is right and whose slope is infinite, from one call on."""
+
+    def __call__(self, logps: Any, batch: Any, gather: Any) -> StepLoss:
+        step = self.inner(logps, batch, gather)
+        self.calls += 1
+        zero = logps.logps.sum() - logps.logps.sum().detach()
+        return dataclasses.replace(step, total=step.total + zero.sqrt()) if self.calls > self.at else step
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight_and_names_the_rows_of_its_update(tmp_path: Path) -> None:
     """At the last step no later loss would tell."""
-
-    class Steep(Spoiled):
-        def __call__(self, logps: Any, batch: Any, gather: Any) -> StepLoss:
-            step = self.inner(logps, batch, gather)
-            zero = logps.logps.sum() - logps.logps.sum().detach()
-            return dataclasses.replace(step, total=step.total + zero.sqrt())  # the value is right, its slope infinite
-
-    model = fits.model_of()
-    rows, vision = fits.rows_for("dpo", model, rows=4)
-    before = fits.weights(model)
-    with pytest.raises(UserError, match=r"gradient norm is (nan|inf) at step 0, in the batch of row-") as caught:
-        fits.train(model, rows, Steep("dpo", at=0), tmp_path, vision=vision, per_device=2)
-    assert all(row.example.id in caught.value.what for row in rows)
-    assert fits.equal(before, fits.weights(model))
+    model, again = fits.model_of(), fits.model_of()
+    rows, vision = fits.rows_for("dpo", model, rows=8)
+    objective = fits.OBJECTIVES["dpo"][0]
+    fits.train(again, rows, objective, tmp_path / "one", vision=vision, epochs=0.5, per_device=2)
+    with pytest.raises(UserError, match=r"gradient norm is (nan|inf) at step 1, in the batch of row-") as caught:
+        fits.train(model, rows, Steep("dpo", at=3), tmp_path / "two", vision=vision, per_device=2)
+    order = training_order([r.example.n_tokens for r in rows], epochs=1, batch_size=4, seed=1)
+    named = caught.value.what.partition("in the batch of ")[2].rstrip(".").split(", ")
+    assert named == [f"row-{i}" for i in order[4:]]
+    assert fits.equal(fits.weights(again), fits.weights(model))
