@@ -144,3 +144,20 @@ def test_plan_refuses_a_folder_of_images_that_is_not_there(fakes, tmp_path):
 def test_plan_warns_when_the_evaluated_split_is_trained_on(fakes, capsys, split, warned):
     assert main.main(["plan", "quick", "--set", f"evaluate.split={split}"]) == 0
     assert ("trained on" in capsys.readouterr().err) is warned
+
+
+def test_plan_counts_held_out_pairs_and_a_limit_of_updates(fakes, capsys):
+    settings = ("sft.max_steps=3", "train.hold_out=0.1", "train.epochs=2")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    assert main.main(["plan", "quick", "--json", *arguments]) == 0
+    rows = {row["stage"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["policy/sft"]["rows"], rows["policy/sft"]["how"]) == (24, "160 studies x 4, updates: 3")
+    assert (rows["policy/dpo_label"]["rows"], rows["policy/dpo_label"]["how"]) == (
+        72,
+        "at most, epochs: 2, 4 held out",
+    )
+
+
+def test_plan_refuses_a_batch_that_cannot_be_cut(fakes, capsys):
+    assert main.main(["plan", "quick", "--set", "compute.per_device_batch=3"]) == 2
+    assert "cannot be cut into" in capsys.readouterr().err

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chexalign.cli.checks import check_data, check_names, seen_in_training
+from chexalign.cli.hardware import check_hardware
 from chexalign.cli.options import add_json, add_recipe, print_rows
 
 if TYPE_CHECKING:
-    from chexalign.recipe import JudgeSpec, Recipe
+    from chexalign.recipe import JudgeSpec, Recipe, SFTSpec, TrainSpec
 
 HELP = "Checks a recipe, its data and every name in it, and shows its stages with rows and rough cost."
 EXAMPLE = "chexalign plan demo --set sample.n=8"
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, args.set)
     check_names(recipe)
+    check_hardware(recipe)
     available = check_data(recipe)
     rows = list(stages(recipe))
     print_rows([dataclasses.asdict(stage) for stage in rows], as_json=args.json)
@@ -88,8 +90,8 @@ def stages(recipe: Recipe) -> Iterator[Stage]:
         yield from _pretraining(recipe)
     if recipe.sft is not None:
         sft = split.get("sft", 0)
-        examples = sft * recipe.sft.epochs
-        how = f"{sft} studies x {recipe.sft.epochs}"
+        examples, limit = _limited(sft * recipe.sft.epochs, recipe.sft)
+        how = f"{sft} studies x {recipe.sft.epochs}{limit}"
         yield Stage("policy/sft", examples, "examples", how, _seconds("sft", examples, known=tiny))
     prompts = split[recipe.sample.split]
     yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
@@ -133,9 +135,17 @@ def _arm_stages(recipe: Recipe, prompts: int, *, known: bool) -> Iterator[Stage]
     how, seconds = "at most, candidates that are in a pair", _seconds("ref_logps", used, known=known)
     yield Stage("ref_logps", used, "candidates", how, seconds)
     for name, arm in arms.items():
-        pairs = round(prompts * arm.train.epochs)
-        how, seconds = f"at most, epochs: {arm.train.epochs:g}", _seconds("train", pairs, known=known)
+        kept = prompts - round(prompts * (arm.train.hold_out or 0))
+        pairs, limit = _limited(round(kept * arm.train.epochs), arm.train)
+        apart = f", {prompts - kept} held out" if kept < prompts else ""
+        how, seconds = f"at most, epochs: {arm.train.epochs:g}{limit}{apart}", _seconds("train", pairs, known=known)
         yield Stage(f"policy/{name}", pairs, "pairs", how, seconds)
+
+
+def _limited(rows: int, spec: SFTSpec | TrainSpec) -> tuple[int, str]:
+    """The rows of a training whose updates may be limited, and the limit in words."""
+    most = rows if spec.max_steps is None else spec.max_steps * spec.global_batch
+    return (most, f", updates: {spec.max_steps}") if most < rows else (rows, "")
 
 
 def _evaluation(recipe: Recipe, *, known: bool) -> Iterator[Stage]:
