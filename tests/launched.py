@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chexalign.recipe import LoraSpec
-from chexalign.train import launch
+from chexalign.train import callbacks, launch
 from chexalign.train.freeze import freeze
 from chexalign.train.lora import add_lora
 from tests import fits
@@ -52,6 +53,28 @@ def curves(folder: Path) -> None:
     launch.finish()
 
 
+def resumed(folder: Path) -> None:
+    """One training in one go, and one that stops after its second update and goes on; both logs are written."""
+    callbacks.SAVE_EVERY_SECONDS = callbacks._SAVE_SHARE = 0.0
+    whole = curve("dpo", folder / "whole")
+    step_end = callbacks.Progress.on_step_end
+
+    def stop(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 2:
+            raise KeyboardInterrupt
+
+    callbacks.Progress.on_step_end = stop  # type: ignore[method-assign]
+    with contextlib.suppress(KeyboardInterrupt):
+        curve("dpo", folder / "again")
+    callbacks.Progress.on_step_end = step_end  # type: ignore[method-assign]
+    if launch.is_first():
+        (folder / "left").write_text(" ".join(path.name for path in (folder / "again" / "steps").glob("checkpoint-*")))
+    again = curve("dpo", folder / "again")
+    if launch.is_first():
+        (folder / "logs.json").write_text(json.dumps([whole, again]))
+    launch.finish()
+
+
 def order(folder: Path) -> None:
     """The first process works alone, and decides for both."""
     first = launch.is_first()
@@ -89,4 +112,4 @@ def first_fails(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"curves": curves, "order": order, "fails": fails, "first_fails": first_fails}[sys.argv[1]](Path(sys.argv[2]))
+    globals()[sys.argv[1]](Path(sys.argv[2]))

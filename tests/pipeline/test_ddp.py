@@ -51,6 +51,14 @@ def test_the_loss_curve_is_that_of_one_process(
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
 
+def test_two_processes_go_on_where_they_stopped(tmp_path: Path) -> None:
+    done = run("-m", "tests.launched", "resumed", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "left").read_text() == "checkpoint-1"
+    whole, again = json.loads((tmp_path / "logs.json").read_text())
+    assert [row["loss"] for row in whole] == [row["loss"] for row in again]
+
+
 def test_the_first_process_works_alone_and_decides(tmp_path: Path) -> None:
     done = run("-m", "tests.launched", "order", str(tmp_path))
     assert done.returncode == 0, done.stderr
