@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,24 @@ def test_every_kind_of_dropout_is_off_inside_and_back_after() -> None:
     with without_dropout(model):
         assert (attention.attention_dropout, model.extra.p) == (0.0, 0.0)
     assert (attention.attention_dropout, model.extra.p) == (0.5, 0.3)
+
+
+def test_the_dropout_of_adapters_stays_and_the_first_loss_is_known_all_the_same(tmp_path: Path) -> None:
+    """It is asked for by the recipe; the matrix after it starts at zero."""
+    peft = pytest.importorskip("peft")
+    losses = []
+    for rate in (0.0, 0.5):
+        model = fits.model_of()
+        rows, vision = fits.rows_for("dpo", model)
+        torch.manual_seed(1)
+        adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], lora_dropout=rate))
+        with without_dropout(adapted):
+            rates = {m.p for m in adapted.modules() if isinstance(m, torch.nn.Dropout)}
+        assert rates == ({rate} if rate else set())
+        log = fits.train(adapted, rows, fits.OBJECTIVES["dpo"][0], tmp_path / str(rate), vision=vision, epochs=2)
+        losses.append([row["loss"] for row in log.rows])
+    assert [first for first, *_ in losses] == pytest.approx([math.log(2)] * 2, abs=1e-5)
+    assert losses[0][2:] != losses[1][2:]
 
 
 @pytest.mark.parametrize("name", ["llava_phi", "llava_llama"])

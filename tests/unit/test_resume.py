@@ -109,6 +109,23 @@ def test_stopped_between_the_parts_of_an_update_it_does_so_too(tmp_path: Path) -
     assert_same(start(tmp_path / "again", per_device=2), whole)
 
 
+def test_with_dropout_in_adapters_too(tmp_path: Path) -> None:
+    """The state of the random numbers is part of a checkpoint."""
+    peft = pytest.importorskip("peft")
+
+    def adapted(folder: Path, stop_at: int = 10**6) -> tuple[Any, FitLog]:
+        model = fits.model_of()
+        rows, vision = fits.rows_for("dpo", model)
+        torch.manual_seed(1)
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], lora_dropout=0.5))
+        return model, fits.train(model, rows, Stopping("dpo", stop_at), folder, vision=vision, epochs=3)
+
+    whole = adapted(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        adapted(tmp_path / "again", stop_at=3)
+    assert_same(adapted(tmp_path / "again"), whole)
+
+
 def test_finished_steps_are_not_done_again(again: Path, whole: tuple[Any, FitLog]) -> None:
     stopped(again, 0)  # its first step raises, and nothing is lost
     kept = last_sealed(again / STEPS, "f")

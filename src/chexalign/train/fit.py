@@ -128,7 +128,8 @@ def using_threads(threads: int) -> Iterator[None]:
 def without_dropout(model: Any) -> Iterator[None]:
     """Turns dropout off: the reference log-probs were taken without it, so the first ratio must be 1.
 
-    Beside modules for it, attentions and whole layers hold a rate of their own, such as `attention_dropout`.
+    Beside modules for it, attentions and whole layers hold a rate of their own, such as `attention_dropout`. Adapters
+    keep the dropout that was asked for: before the first step they add nothing, with it or without.
     """
     rates = [
         (module, name, rate)
