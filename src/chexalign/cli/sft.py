@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Fine-tunes the policy on the references of the sft split, after whatever it rests on.\n"
-    "Over several processes: accelerate launch --num_processes 2 -m chexalign.cli.main sft RECIPE"
+    "Over several processes: accelerate launch --multi_gpu --num_processes 2 -m chexalign.cli.main sft RECIPE"
 )
 EXAMPLE = "chexalign sft demo"
 

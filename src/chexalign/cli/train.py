@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Trains the policy of every arm on its pairs, after whatever it rests on.\n"
-    "Over several processes: accelerate launch --num_processes 2 -m chexalign.cli.main train RECIPE"
+    "Over several processes: accelerate launch --multi_gpu --num_processes 2 -m chexalign.cli.main train RECIPE"
 )
 EXAMPLE = "chexalign train demo"
 
