@@ -100,7 +100,7 @@ class PolicySpec(Block):
     )
     max_images: int = Field(default=1, ge=1, description="images of a study given to the policy")
     max_tokens: int = Field(
-        default=200, ge=8, description="longest training sequence, images included; longer ones are left out"
+        default=4096, ge=8, description="longest prompt with a completion, images included; longer ones are left out"
     )
     template: str = Field(default="findings@1", description="prompt template, name@version")
     lora: LoraSpec | None = Field(
@@ -289,6 +289,13 @@ class Recipe(Block):
                     "use one set of options, or a second recipe",
                 )
         return arms
+
+    def measured(self) -> list[JudgeSpec]:
+        """The judges that score predictions: `evaluate.metrics`, and the arms' own where these are not among them."""
+        judges = {folder_name(judge): judge for judge in self.evaluate.metrics}
+        for arm in self.arms.values():
+            judges.setdefault(folder_name(arm.judge), arm.judge)
+        return list(judges.values())
 
     def resolved_arms(self) -> dict[str, Arm]:
         """The preference runs by name, every block complete."""

@@ -321,13 +321,13 @@ class Workflow:
 
         for name, arm in self.recipe.resolved_arms().items():
             self.train(name, arm)
-        spec = self.recipe.evaluate
+        spec, judges = self.recipe.evaluate, self.recipe.measured()
         metrics = {
-            f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in spec.metrics
+            f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in judges
         }
         key = self.key("estimates", metrics, spec)
-        judges = [folder_name(judge) for judge in spec.metrics]
-        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=judges)
+        names = [folder_name(judge) for judge in judges]
+        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=names)
 
     @property
     def policies(self) -> Sequence[str]:

@@ -212,7 +212,7 @@ def test_an_empty_completion_is_refused_by_name(text: str, tmp_path: Path, check
 
 def test_kto_needs_pairs_of_several_prompts(tmp_path: Path, checkpoint: Path) -> None:
     run = make_run(tmp_path / "run", checkpoint, [pair(0, prompt=2), pair(1, prompt=2)])
-    assert_refused(run, "kto", "All pairs answer the same prompt")
+    assert_refused(run, "kto", "All preferences are on answers to the same prompt")
 
 
 def test_pairs_that_do_not_fit_leave_nothing_to_train_on(tmp_path: Path, checkpoint: Path) -> None:

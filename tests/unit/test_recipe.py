@@ -508,3 +508,8 @@ def test_every_key_has_a_description():
 def test_a_recipe_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load_recipe("demo").seed = 3
+
+
+def test_the_judge_of_an_arm_is_measured_though_no_metric_names_it(write):
+    recipe = load_recipe(write(), ["evaluate.metrics=[rouge_l, chexpert]"])
+    assert [judge.name for judge in recipe.measured()] == ["rouge_l", "chexpert", "bertscore"]

@@ -154,7 +154,7 @@ def _evaluation(recipe: Recipe, *, known: bool) -> Iterator[Stage]:
     reports = tested * (2 + arms)
     how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms > 1]})"
     yield Stage("predictions", reports, "reports", how, _seconds("greedy", reports, known=known))
-    each = [_judge_seconds(metric, reports) for metric in spec.metrics]
+    each = [_judge_seconds(metric, reports) for metric in recipe.measured()]
     how = f"{len(each)} metrics x {reports} reports, {spec.bootstrap} resamples"
     total = None if None in each else round(sum(filter(None, each)), 1)
     yield Stage("metrics", len(each) * reports, "judgements", how, total)

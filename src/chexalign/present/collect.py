@@ -53,7 +53,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
     estimates = read_estimates(run)
     arms = recipe.resolved_arms()
     outlines = [ArmOutline(name, folder_name(arm.judge), arm.pairs.rule) for name, arm in arms.items()]
-    judges = [folder_name(judge) for judge in recipe.evaluate.metrics]
+    judges = [folder_name(judge) for judge in recipe.measured()]
     results = evaluated(run, recipe.evaluate.split, policies, judges)
     studies = {s.id: s for s in run.studies.iter_rows() if s.split == recipe.evaluate.split}
     synthetic = any(image.synthetic for s in studies.values() for image in s.images)

@@ -58,12 +58,13 @@ class PreferenceJob:
         pairs = self.run_folder.pairs(self.arm).rows()
         rows, dropped = self._rows(trainee.policy, pairs, loss)
         rows, held_out = self._split(rows, pairs)
+        settings = settings_of(self.train, self.compute, threads=self.threads)
         log = fit(
             trainee.model,
             rows,
             Pairs(loss),
-            settings_of(self.train, self.compute, threads=self.threads),
-            vision=trainee.vision([row.example.images for row in (*rows, *held_out)]),
+            settings,
+            vision=trainee.vision([row.example.images for row in (*rows, *held_out)], precision=settings.precision),
             pad_id=trainee.policy.tokenizer.pad_token_id,
             folder=folder,
             label=f"train {self.arm}",

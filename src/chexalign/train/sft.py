@@ -65,13 +65,14 @@ class SFTJob:
         if not examples:
             raise no_rows("Supervised fine-tuning")
         held_out, _ = drop_long(encode(policy, self._targets(studies, "validation")), max_tokens=self.max_tokens)
-        vision = trainee.vision([e.images for e in examples + held_out])
+        settings = settings_of(self.spec, self.compute, threads=self.threads)
+        vision = trainee.vision([e.images for e in examples + held_out], precision=settings.precision)
         pad_id = policy.tokenizer.pad_token_id
         log = fit(
             trainee.model,
             [Row(e) for e in examples],
             Supervised(),
-            settings_of(self.spec, self.compute, threads=self.threads),
+            settings,
             vision=vision,
             pad_id=pad_id,
             folder=folder,

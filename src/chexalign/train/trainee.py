@@ -36,9 +36,9 @@ class Trainee:
         model = policy.model if lora is None else add_lora(policy.model, lora, frozen, seed=seed)
         return cls(base, policy, model)
 
-    def vision(self, images: Sequence[Sequence[str]]) -> Vision:
+    def vision(self, images: Sequence[Sequence[str]], *, precision: str = "fp32") -> Vision:
         """Where the image inputs of these examples come from."""
-        return choose_vision(self.policy.model, self.policy.processor, images)
+        return choose_vision(self.policy.model, self.policy.processor, images, precision=precision)
 
     def finish(self, folder: Path, key: StageKey, log: FitLog, *, about: About, rows: int, **more: Any) -> None:
         """Writes the checkpoint; see `finish_policy`."""
