@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from chexalign.policy.base import Decoding
+from chexalign.policy.families import family_of, unwrap
 
+_TEXT = {"input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids"}
 # Dropping finished rows costs a copy of the cache, so it waits until a quarter of the rows are done.
 _COMPACT_BELOW = 0.75
 
@@ -38,7 +40,7 @@ def decode(
     A row ends with its first token that is a `stop_id`, which is kept.
 
     Cost: one prefill per prompt, then one forward per token over the rows that are not finished.
-    All prompts must have the same number of seeds.
+    All prompts must have the same number of seeds. Masks and positions are those of the model's family.
     """
     from transformers import DynamicCache
 
@@ -49,8 +51,9 @@ def decode(
     uniforms = _uniforms(flat, decoding)
     mask = inputs["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
-    positions = (mask.cumsum(1) - 1).clamp_min(0)  # counted from the first real token, as at every later step
-    out = model(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    prefill = _prefill(model, inputs)
+    out = model(**prefill, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    last = _last_positions(prefill["position_ids"], mask).repeat_interleave(draws, -1)
     logits = out.logits[:, -1].float().repeat_interleave(draws, 0)
     cache.batch_repeat_interleave(draws)
     mask = mask.repeat_interleave(draws, 0)
@@ -63,18 +66,35 @@ def decode(
         if sum(keep) < _COMPACT_BELOW * len(keep):
             index = torch.tensor([i for i, k in enumerate(keep) if k], device=mask.device)
             cache.batch_select_indices(index)
-            alive, mask, tokens = alive[index], mask[index], tokens[index]
+            alive, mask, tokens, last = alive[index], mask[index], tokens[index], last[..., index]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        position_ids = mask.sum(1, keepdim=True) - 1
         out = model(
             input_ids=tokens[:, None],
             attention_mask=mask,
-            position_ids=position_ids,
+            position_ids=(last + 1 + step)[..., None],
             past_key_values=cache,
             use_cache=True,
         )
         logits = out.logits[:, -1].float()
     return [rows[i : i + draws] for i in range(0, len(rows), draws)]
+
+
+def _prefill(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Arguments of the forward over the prompts: a row without completions is packed like one with them."""
+    family, ids, mask = family_of(model), inputs["input_ids"], inputs["attention_mask"]
+    vision = {k: v for k, v in inputs.items() if k in family.accepts and k not in _TEXT}
+    # Positions are counted from the first real token, as at every later step.
+    batch = {"input_ids": ids, "segments": mask - 1, "positions": (mask.cumsum(1) - 1).clamp_min(0)}
+    if family.supports_sharing:
+        return {"input_ids": ids, **family.inputs(unwrap(model), batch, vision), **vision}
+    types = family.token_types(ids, torch.zeros_like(ids, dtype=torch.bool))
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": batch["positions"], **types, **vision}
+
+
+def _last_positions(position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[B], or [3, B] where positions have axes: the largest of each prompt, from which all axes go on together."""
+    last = position_ids.masked_fill(mask == 0, 0).amax(-1)
+    return last if last.ndim == 1 else last.amax(0).expand(len(last), -1)
 
 
 def _uniforms(seeds: Sequence[int], decoding: Decoding) -> torch.Tensor | None:
