@@ -19,7 +19,8 @@ from chexalign.data.base import Item
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.errors import UserError
 from chexalign.ids import file_sha256
-from chexalign.policy.hf import HFPolicy, check_processor, open_image, save_checkpoint
+from chexalign.policy.hf import HFPolicy, open_image, save_checkpoint
+from chexalign.policy.processor import check_processor
 from chexalign.types import ImageRef, Study
 
 SENTENCES = ["The heart is not enlarged. Both lungs are clear.", "There is a small effusion on the left side."]

@@ -17,6 +17,8 @@ from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, Completion, Decoding
 from chexalign.policy.decode import Row, decode
+from chexalign.policy.families import family_of
+from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, load_processor, render
 
 # What Pillow raises for files that are no images, or no longer whole.
 _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -26,12 +28,13 @@ class HFPolicy:
     """A checkpoint folder in Hugging Face format, loaded for inference in float32 on the CPU."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText
 
         check_folder(folder)
         self.folder = folder
-        self.processor: Any = AutoProcessor.from_pretrained(folder)
-        check_processor(self.processor, AutoConfig.from_pretrained(folder), folder)
+        config = AutoConfig.from_pretrained(folder)
+        self.processor: Any = load_processor(folder, config)
+        check_processor(self.processor, config, folder)
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer: Any = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
@@ -42,9 +45,11 @@ class HFPolicy:
 
     def encode(self, asks: Sequence[Ask]) -> dict[str, torch.Tensor]:
         """Model inputs for a batch of asks, left-padded."""
-        images = [[open_image(path) for path in ask.images] for ask in asks]
+        images, texts = [[open_image(path) for path in ask.images] for ask in asks], [self.render(ask) for ask in asks]
+        if isinstance(self.processor, Parts):
+            return encode_parts(family_of(self.model), self.processor, texts, images)
         batch = self.processor(
-            text=[self.render(ask) for ask in asks],
+            text=texts,
             images=images if any(images) else None,
             padding=True,
             return_tensors="pt",
@@ -83,14 +88,6 @@ def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str,
             raise
 
 
-def render(processor: Any, prompt: str, *, n_images: int) -> str:
-    """A user's turn with images before the prompt, and the generation header after it."""
-    content: list[dict[str, str]] = [{"type": "image"} for _ in range(n_images)]
-    content.append({"type": "text", "text": prompt})
-    messages = [{"role": "user", "content": content}]
-    return str(processor.apply_chat_template(messages, add_generation_prompt=True))
-
-
 def open_image(path: Path) -> Image.Image:
     """The image as RGB.
 
@@ -115,46 +112,12 @@ def open_image(path: Path) -> Image.Image:
 
 def check_folder(folder: Path) -> None:
     """Raises: UserError when the folder holds no checkpoint with a processor."""
-    missing = [name for name in ("config.json", "processor_config.json") if not (folder / name).is_file()]
+    missing = [name for name in ("config.json",) if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        missing.append(PROCESSOR_FILES[0])
     if missing:
         raise UserError(
             f"The model folder {folder} lacks {' and '.join(missing)}.",
             "A policy is a Hugging Face checkpoint: model and processor in one folder.",
             "Give policy.model a folder that save_pretrained wrote for both, or 'tiny' for the embedded default.",
-        )
-
-
-def check_processor(processor: Any, config: Any, folder: Path) -> None:
-    """Raises: UserError when prompts, images or ends of texts could not be turned into the model's tokens."""
-    if not getattr(processor, "chat_template", None):
-        raise UserError(
-            f"The model in {folder} has no chat template.",
-            "Its prompts could be rendered in any way, and only the one it was trained with works.",
-            f"Write that template to {folder / 'chat_template.jinja'}.",
-        )
-    if lacking := [name for name in ("pad_token", "eos_token") if getattr(processor.tokenizer, name) is None]:
-        raise UserError(
-            f"The tokenizer in {folder} has no {' and no '.join(lacking)}.",
-            "Batches are filled up with the one, and the other ends every report.",
-            "Set it on the tokenizer (pad_token may be eos_token), and save_pretrained the processor again.",
-        )
-    check_image_token(processor, config, folder)
-
-
-def check_image_token(processor: Any, config: Any, folder: Path) -> None:
-    """Raises: UserError when an image in a prompt would not become the tokens that the model puts its features at."""
-    number = getattr(config, "image_token_id", None)
-    text = getattr(processor, "image_token", None)
-    known = processor.tokenizer.get_vocab()
-    if (number is not None and number not in known.values()) or (text is not None and known.get(text) != number):
-        raise UserError(
-            f"The tokenizer in {folder} lacks the image token: the model's is number {number}, the processor's {text}.",
-            "The model would not see the images, or stop at its first batch.",
-            "Use the tokenizer that belongs to the model, or add the token under that number and save it again.",
-        )
-    if render(processor, "", n_images=1) == render(processor, "", n_images=0):
-        raise UserError(
-            f"The chat template in {folder} leaves out images.",
-            "The model would be trained and asked without seeing any.",
-            f"Make it write the image token {text or ''} for content of the type image.",
         )
