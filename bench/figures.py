@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"<!-- figure: (?P<name>[^>]+?) -->.*?<!-- /figure -->", re.DOTALL)
 NOT_YET = "not measured yet"
 # First part of a key -> file under results/.
-FILES = {"demo": "demo.json", "chexpert": "judges.json", "train": "train.json"}
+FILES = {"demo": "demo.json", "chexpert": "judges.json", "train": "train.json", "sampling": "sampling.json"}
 OPTIONAL = ("demo.minutes", "demo.peak_mb", "demo.quick_minutes")  # need a timed run
 F1_MESH, F1_REFERENCE = "micro_f1_13_vs_mesh", "micro_f1_13_vs_reference"
 PLOT, PLOTTED = "demo.plot", "Paired differences against SFT by arm and seed, with 90% intervals"

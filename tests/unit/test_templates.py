@@ -53,3 +53,9 @@ def test_an_unknown_template_names_those_that_exist():
     with pytest.raises(UserError, match="findings@2") as caught:
         get_template("findings@2")
     assert "codes@1, findings@1" in caught.value.why
+
+
+def test_structured_findings_are_asked_for_as_in_the_paper():
+    fill = get_template("structured_findings@1").fill
+    assert fill(STUDY).text == 'Given the indication: "Cough.", write a structured findings section for the CXR.'
+    assert 'indication: "None",' in fill(replace(STUDY, indication=None)).text

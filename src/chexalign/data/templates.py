@@ -31,6 +31,13 @@ TEMPLATES = {
     for template in (
         Template("findings@1", "findings", "Indication: {indication} Findings:", "Findings:"),
         Template("codes@1", "codes", "Codes:", "Codes:"),
+        # As CheXalign asks CheXagent-2, a missing indication spelled None included.
+        Template(
+            "structured_findings@1",
+            "structured_findings",
+            'Given the indication: "{indication}", write a structured findings section for the CXR.',
+            'Given the indication: "None", write a structured findings section for the CXR.',
+        ),
     )
 }
 
