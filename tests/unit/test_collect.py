@@ -112,3 +112,19 @@ def test_stages_are_told_with_their_drops_and_processes(tmp_path: Path):
 def test_a_run_without_trainings_and_stages_has_none(tmp_path: Path):
     assert collect.training_curves(RunFolder(tmp_path)) == []
     assert collect.stage_rows(RunFolder(tmp_path)) == []
+
+
+def test_what_trainings_warned_of_is_told(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    checks = {
+        "warned": {"prefix_sharing": {"shared": True}, "warnings": {"length_drift": "margins follow length"}},
+        "slow": {"prefix_sharing": {"shared": False, "reason": "its attention takes no mask"}, "warnings": {}},
+        "fine": {"prefix_sharing": {"shared": True}, "warnings": {}},
+    }
+    for name, found in checks.items():
+        run.policy(name).mkdir(parents=True)
+        artifact.finish(run.policy(name), KEY, rows=1, seconds=1.0, extra={"checks": found})
+    assert collect.training_notes(run, [*checks, "missing"]) == [
+        "While warned was trained: margins follow length.",
+        "slow was trained without sharing prompts: its attention takes no mask.",
+    ]

@@ -62,7 +62,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         title="Chest X-ray reports before and after preference training",
         run_name=recipe.run,
         recipe_yaml=recipe.to_yaml(),
-        notes=[*notes, CASES_NOTE if _ranked(results) else LOT_NOTE],
+        notes=[*notes, CASES_NOTE if _ranked(results) else LOT_NOTE, *training_notes(run, list(arms))],
         synthetic=synthetic,
         stages=stage_rows(run),
         estimates=estimates,
@@ -94,6 +94,19 @@ def stage_rows(run: RunFolder) -> list[StageRow]:
         worker = f"{workers} processes" if workers and manifest.parts > 1 else ""
         rows.append(StageRow(name, manifest.rows, manifest.dropped, manifest.seconds, worker))
     return rows
+
+
+def training_notes(run: RunFolder, policies: Sequence[str]) -> list[str]:
+    """What the trainings of these policies warned of, and why one of them shared no prompts, if one did not."""
+    notes = []
+    for name in policies:
+        manifest = Manifest.load(run.policy(name))
+        checks = manifest.extra.get("checks", {}) if manifest is not None else {}
+        notes += [f"While {name} was trained: {text}." for text in checks.get("warnings", {}).values()]
+        sharing = checks.get("prefix_sharing") or {"shared": True}
+        if not sharing["shared"]:
+            notes.append(f"{name} was trained without sharing prompts: {sharing['reason']}.")
+    return notes
 
 
 def training_curves(run: RunFolder) -> list[Curve]:
