@@ -5,7 +5,7 @@ import torch
 
 from chexalign.train.pack import pack
 from chexalign.train.prefix import disagreement, separate_logps, shared_logps
-from chexalign.train.trainer import SELF_CHECK_TOLERANCE
+from chexalign.train.sharing import TOLERANCE
 from tests import vlms
 from tests.fits import OBJECTIVES, data, model_of, rows_for, train
 
@@ -24,7 +24,7 @@ def test_shared_equals_separate(name, precision):
     inputs = {k: v.cuda() for k, v in vision.inputs([e.images for e in examples]).items()}
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
         found = disagreement(shared_logps(model, batch, inputs), separate_logps(model, batch, inputs))
-    assert found <= 10 * SELF_CHECK_TOLERANCE["fp32"] if precision == "fp32" else SELF_CHECK_TOLERANCE["bf16"]
+    assert found <= 10 * TOLERANCE["fp32"] if precision == "fp32" else TOLERANCE["bf16"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

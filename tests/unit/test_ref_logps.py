@@ -15,7 +15,7 @@ from chexalign.policy.asks import ask_of
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import PartResult, StageKey, run_parts
-from chexalign.train import ref_scorer
+from chexalign.train import sharing
 from chexalign.train.examples import Target, encode
 from chexalign.train.pack import pack
 from chexalign.train.preference import completions_of
@@ -195,8 +195,8 @@ def forwards(monkeypatch):
         rows.extend(batch["segments"].amax(1).tolist())
         return shared_logps(model, batch, vision)
 
-    monkeypatch.setattr(ref_scorer, "shared_logps", counted)
-    monkeypatch.setattr(ref_scorer, "disagreement", lambda *_: rows.clear() or 0.0)
+    monkeypatch.setattr(sharing, "shared_logps", counted)
+    monkeypatch.setattr(sharing, "disagreement", lambda *_: rows.clear() or 0.0)
     return rows
 
 
@@ -295,12 +295,18 @@ def shared_wrongly(model, batch, vision):
     return TokenLogps(logps.logps * 1.1, logps.rows, logps.branches, logps.shape)
 
 
+def shared_never(model, batch, vision):
+    raise IndexError("no such axis")
+
+
 @pytest.mark.parametrize(
-    ("name", "stand_in"), [("sharing_refused", lambda model: "because"), ("shared_logps", shared_wrongly)]
+    ("name", "stand_in"),
+    [("sharing_refused", lambda model: "because"), ("shared_logps", shared_wrongly), ("shared_logps", shared_never)],
+    ids=["refused", "wrong", "raises"],
 )
 def test_where_sharing_is_refused_or_wrong_each_completion_gets_its_own_forward(run, monkeypatch, name, stand_in):
     expected, _ = reference(run)
-    monkeypatch.setattr(ref_scorer, name, stand_in)
+    monkeypatch.setattr(sharing, name, stand_in)
     rows, numbers = reference(run, weights="other")
     assert numbers == (0, len(ALL), 0)
     for request, (sum_logp, n_tokens) in expected.items():

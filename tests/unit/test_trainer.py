@@ -153,7 +153,7 @@ def test_an_attention_that_takes_no_mask_trains_on_separate_sequences(
 def test_sharing_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     separate_logps = prefix.separate_logps
-    monkeypatch.setattr("chexalign.train.trainer.separate_logps", lambda *a: calls.append(1) or separate_logps(*a))
+    monkeypatch.setattr("chexalign.train.sharing.separate_logps", lambda *a: calls.append(1) or separate_logps(*a))
     log = trained(fits.model_of(), tmp_path)
     assert calls == [1]
     assert log.checks["prefix_sharing"]["disagreement"] < 1e-5

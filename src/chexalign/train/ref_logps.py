@@ -20,7 +20,8 @@ from chexalign.stage import PartResult
 from chexalign.store import Manifest, Table
 from chexalign.train.examples import Target, encode
 from chexalign.train.ref_cache import RefCache, value_keys
-from chexalign.train.ref_scorer import Precision, RefScorer, Work, missing, ref_identity
+from chexalign.train.ref_scorer import RefScorer, Work, missing, ref_identity
+from chexalign.train.settings import Precision
 
 Request = tuple[str, tuple[str, ...]]  # ids of a prompt and of candidates, which may answer other prompts
 

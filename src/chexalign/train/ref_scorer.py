@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import transformers
@@ -14,28 +14,29 @@ from chexalign import __version__
 from chexalign.errors import UserError
 from chexalign.policy.hf import HFPolicy
 from chexalign.train.pack import Example, pack
-from chexalign.train.prefix import TokenLogps, disagreement, separate_logps, shared_logps, sharing_refused
+from chexalign.train.prefix import TokenLogps
 from chexalign.train.ref_cache import CachedLogp
+from chexalign.train.settings import Precision
+from chexalign.train.sharing import Route, compare
 from chexalign.train.vision import Pixels
 
 # A batch holds at most so many rows, about so many tokens, and so many completions to a row: logits are what fills up.
 _MAX_ROWS, _MAX_TOKENS, _MAX_COMPLETIONS = 16, 16384, 8
 _CHECKED_ROWS = 2
 
-Precision = Literal["fp32", "bf16"]
 Work = tuple[Example, list[str]]  # an example and the key of each of its completions
 
 
 class RefScorer:
     """Computes log-probs the way training computes the policy's: by shared prompts where that is right.
 
-    The first batch is run both ways; where they differ, or the model refuses sharing, each completion gets a forward of
-    its own, as in training. bf16 is autocast over the weights as they were loaded.
+    Some rows are run both ways first; where they differ, or the model refuses sharing, each completion gets a forward
+    of its own, as in training. bf16 is autocast over the weights as they were loaded.
     """
 
     def __init__(self, policy: HFPolicy, precision: Precision) -> None:
         self._policy, self._precision = policy, precision
-        self._route: Callable[..., TokenLogps] | None = None
+        self._route: Route | None = None
 
     def score(self, work: Iterable[Work]) -> list[CachedLogp]:
         """One value per key; a prompt and its images are run once, or once for every eight completions.
@@ -48,14 +49,15 @@ class RefScorer:
     def _batch(self, batch: Sequence[Work]) -> Iterator[CachedLogp]:
         examples = [example for example, _ in batch]
         if self._route is None:
-            self._route = self._choose_route(examples[:_CHECKED_ROWS])
+            some = examples[:_CHECKED_ROWS]
+            self._route = compare(self._policy.model, lambda route: self._run(route, some), self._precision).route
         logps = self._run(self._route, examples)
         for (example, keys), sums, counts in zip(batch, logps.sums().tolist(), logps.counts().tolist(), strict=True):
             if not all(map(math.isfinite, sums)):
                 raise _not_finite(example.id)
             yield from map(CachedLogp, keys, sums, counts)
 
-    def _run(self, route: Any, examples: Sequence[Example]) -> TokenLogps:
+    def _run(self, route: Route, examples: Sequence[Example]) -> TokenLogps:
         """The log-probs by one of the two ways, on the model's device and in the precision of training."""
         model, device = self._policy.model, self._policy.model.device
         packed = pack(examples, pad_id=self._policy.tokenizer.pad_token_id)
@@ -63,15 +65,6 @@ class RefScorer:
         with torch.autocast(device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             logps: TokenLogps = route(model, _moved(packed, device), _moved(vision, device))
         return logps
-
-    def _choose_route(self, examples: Sequence[Example]) -> Any:
-        """The shared path where it gives what separate sequences give, as in training."""
-        from chexalign.train.trainer import SELF_CHECK_TOLERANCE
-
-        if sharing_refused(self._policy.model) is not None:
-            return separate_logps
-        found = disagreement(self._run(shared_logps, examples), self._run(separate_logps, examples))
-        return shared_logps if found <= SELF_CHECK_TOLERANCE[self._precision] else separate_logps
 
 
 def ref_identity(model: Any, *, weights: str, precision: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from chexalign.errors import UserError
 
+Precision = Literal["fp32", "bf16"]  # of the forward pass; weights are fp32
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -25,7 +27,7 @@ class Settings:
     betas: tuple[float, float] = (0.9, 0.98)
     max_steps: int | None = None
     per_device: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     gradient_checkpointing: bool = False
     threads: int = 1
     data_workers: int = 0

@@ -15,6 +15,7 @@ from chexalign.train.finish import finish_policy
 from chexalign.train.fit import FitLog
 from chexalign.train.freeze import Part, freeze
 from chexalign.train.lora import add_lora, load_nf4
+from chexalign.train.settings import Precision
 from chexalign.train.vision import Vision, choose_vision
 
 
@@ -36,7 +37,7 @@ class Trainee:
         model = policy.model if lora is None else add_lora(policy.model, lora, frozen, seed=seed)
         return cls(base, policy, model)
 
-    def vision(self, images: Sequence[Sequence[str]], *, precision: str = "fp32") -> Vision:
+    def vision(self, images: Sequence[Sequence[str]], *, precision: Precision = "fp32") -> Vision:
         """Where the image inputs of these examples come from."""
         return choose_vision(self.policy.model, self.policy.processor, images, precision=precision)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,14 @@ from transformers.trainer_callback import PrinterCallback
 from chexalign.errors import UserError
 from chexalign.train.objective import Batch, Objective, StepLoss, length_correlation
 from chexalign.train.order import warmup_cosine
-from chexalign.train.prefix import TokenLogps, disagreement, separate_logps, shared_logps, sharing_refused
+from chexalign.train.prefix import TokenLogps, shared_logps
 from chexalign.train.resume import load_state, save_state, seal
 from chexalign.train.rows import FILLER, Collator, OrderedRows, vision_inputs
+from chexalign.train.settings import Precision
+from chexalign.train.sharing import Route, compare
 
-Route = Callable[[Any, Batch, dict[str, torch.Tensor]], TokenLogps]
-
-# Largest relative difference of a completion's log-prob between the shared and the separate path.
-SELF_CHECK_TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2}
 # At step 0 the policy is the reference policy: the loss must be what the formula says, up to rounding.
-STEP_0_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+STEP_0_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 
 
 class AlignTrainer(Trainer):
@@ -61,7 +58,7 @@ class AlignTrainer(Trainer):
         self.can_return_loss = True
         self.objective: Objective = objective
         self.fingerprint = fingerprint
-        self.precision = "bf16" if args.bf16 else "fp32"
+        self.precision: Precision = "bf16" if args.bf16 else "fp32"
         self.self_check: dict[str, Any] | None = None
         self._warmup_ratio, self._starts_at_ref = warmup_ratio, starts_at_ref
         self._route: Route = shared_logps
@@ -134,30 +131,23 @@ class AlignTrainer(Trainer):
 
     # Checks ---------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def _check_route(self, model: Any, inputs: Batch, vision: dict[str, torch.Tensor]) -> None:
         """Compares the shared with the separate path on the first batch, and takes the separate one if they differ."""
         training = model.training
         model.eval()
-        found, reason = math.inf, sharing_refused(model)
-        if reason is None:
-            try:
-                with self.compute_loss_context_manager():
-                    found = disagreement(shared_logps(model, inputs, vision), separate_logps(model, inputs, vision))
-            except UserError:
-                raise
-            except Exception as e:  # whatever a model's own code makes of a mask that it does not expect
-                reason = f"its forward refuses shared prompts ({type(e).__name__}: {str(e).partition(chr(10))[0]})"
-            found = float(self._gather(torch.tensor([found], device=self.args.device)).max())
+
+        def run(route: Route) -> TokenLogps:
+            with self.compute_loss_context_manager():
+                return route(model, inputs, vision)
+
+        def largest(found: float) -> float:
+            return float(self._gather(torch.tensor([found], device=self.args.device)).max())
+
+        sharing = compare(model, run, self.precision, largest=largest)
         model.train(training)
-        allowed = SELF_CHECK_TOLERANCE[self.precision]
-        shared = found <= allowed
-        self.self_check = {"shared": shared, "tolerance": allowed, "disagreement": found if reason is None else None}
-        if not shared:
-            self._route = separate_logps
-            why = reason or f"log-probs differ by {found:.1e} of their size, more than {allowed:.0e}"
-            self.self_check["reason"] = why
-            self._warn(f"prefix sharing is off for this model, training is slower: {why}")
+        self.self_check, self._route = sharing.to_dict(), sharing.route
+        if sharing.reason is not None:
+            self._warn(f"prefix sharing is off for this model, training is slower: {sharing.reason}")
 
     def _check_step_0(self, step: StepLoss, items: torch.Tensor, logps: TokenLogps, inputs: Batch) -> None:
         """The first loss must be that of a policy which equals its reference, and so must each of its log-probs.

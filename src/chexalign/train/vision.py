@@ -13,9 +13,10 @@ from PIL import Image
 
 from chexalign.policy.families import family_of, unwrap
 from chexalign.policy.hf import open_image
+from chexalign.train.settings import Precision
 
 _BATCH = 64
-# Features beyond this are not kept in memory: the tower then runs once per image and step, which costs a few percent.
+# Features beyond this are not kept in memory: the tower then runs once per image and step.
 MAX_FEATURE_BYTES = 2 * 2**30
 
 
@@ -63,7 +64,7 @@ class TowerFeatures:
 
 
 def tower_features(
-    model: Any, processor: Any, images: Iterable[tuple[str, Image.Image]], *, precision: str = "fp32"
+    model: Any, processor: Any, images: Iterable[tuple[str, Image.Image]], *, precision: Precision = "fp32"
 ) -> TowerFeatures:
     """The features of each (key, image), in the precision of training; the images are read as they are needed.
 
@@ -101,7 +102,9 @@ def features_pay(model: Any, processor: Any, n_images: int) -> bool:
     return n_images * blank.nbytes <= MAX_FEATURE_BYTES
 
 
-def choose_vision(model: Any, processor: Any, images: Sequence[Sequence[str]], *, precision: str = "fp32") -> Vision:
+def choose_vision(
+    model: Any, processor: Any, images: Sequence[Sequence[str]], *, precision: Precision = "fp32"
+) -> Vision:
     """Features computed now where that pays (see `features_pay`), and else the image files at every step."""
     paths = {path for row in images for path in row}
     if features_pay(model, processor, len(paths)):
