@@ -213,17 +213,17 @@ class Workflow:
         from chexalign.train.preference import completions_of
         from chexalign.train.ref_logps import RefLogpsWorker, ref_table, requests_of, with_sources
 
-        arms = {name: arm for name, arm in self.recipe.resolved_arms().items() if make_loss(arm.train).needs_ref}
+        losses = {name: make_loss(arm.train) for name, arm in self.recipe.resolved_arms().items()}
+        arms = {name: arm for name, arm in self.recipe.resolved_arms().items() if losses[name].needs_ref}
         sft = self.sft()
         inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": sft}
         used: set[tuple[str, str]] = set()
-        for name, arm in arms.items():
+        for name in arms:
             pairs = self.run.pairs(name).rows()
-            seed = self.recipe.seed if make_loss(arm.train).needs_kl else None
-            completions = completions_of(pairs, mismatch_seed=seed)
+            completions = completions_of(pairs, mismatch_seed=self.recipe.seed if losses[name].needs_kl else None)
             used |= {(pair.prompt_id, i) for pair, ids in zip(pairs, completions, strict=True) for i in ids}
         policy = self.recipe.policy
-        mismatched = sorted(name for name, arm in arms.items() if make_loss(arm.train).needs_kl)
+        mismatched = sorted(name for name in arms if losses[name].needs_kl)
         precision = self.recipe.compute.precision if self.recipe.compute else "fp32"
         worker = RefLogpsWorker(
             self.run, requests_of(used), policy.max_images, weights=sft.content, precision=precision

@@ -149,3 +149,12 @@ def test_only_the_first_process_talks(capsys: pytest.CaptureFixture[str]) -> Non
     watch.on_log(ARGUMENTS, state, None, logs=GOOD | {"length_correlation": 0.9})
     assert watch.warnings.keys() == {"length_drift"}
     assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_changes_no_warning() -> None:
+    bad = GOOD | {"length_correlation": 0.9}
+    state = state_at(25)
+    state.log_history = [bad | {"step": step} for step in range(1, 26)]
+    resumed = Watch()
+    resumed.on_train_begin(ARGUMENTS, state, None)
+    assert resumed.warnings == watched([bad] * 25).warnings != {}

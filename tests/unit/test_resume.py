@@ -134,6 +134,12 @@ def test_finished_steps_are_not_done_again(again: Path, whole: tuple[Any, FitLog
     assert_same(start(again, stop_at=2), whole)
 
 
+def test_the_time_before_an_interruption_is_counted(again: Path) -> None:
+    _, log = start(again)
+    assert log.seconds == pytest.approx(sum(row["seconds"] for row in log.rows))
+    assert len([row for row in log.rows if row["seconds"] > 0]) == len(log.rows) > 4
+
+
 def test_without_a_checkpoint_training_starts_over(
     whole: tuple[Any, FitLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

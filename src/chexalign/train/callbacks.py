@@ -37,8 +37,7 @@ class Progress(TrainerCallback):
 class SaveByClock(TrainerCallback):
     """Asks for a checkpoint when one is due; all processes follow the first one's clock."""
 
-    def __init__(self, gather: Any = None) -> None:
-        self._gather = gather
+    def __init__(self) -> None:
         self._last = time.perf_counter()
         self._took = 0.0
 
@@ -59,7 +58,7 @@ class SaveByClock(TrainerCallback):
 
 
 class Clock(TrainerCallback):
-    """Adds tokens per second and peak memory to each row of the log."""
+    """Adds to each row of the log the seconds since the last one, tokens per second and peak memory."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -70,15 +69,15 @@ class Clock(TrainerCallback):
             return
         now = time.perf_counter()
         row = state.log_history[-1]
-        row["tokens_per_second"] = logs["tokens"] / max(now - self._last, 1e-9)
-        self._last = now
+        row["seconds"], self._last = now - self._last, now
+        row["tokens_per_second"] = logs["tokens"] / max(row["seconds"], 1e-9)
         if torch.cuda.is_available():
             row["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
         else:
             row["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-CLOCK_FIELDS = ("tokens_per_second", "peak_memory_mb")
+CLOCK_FIELDS = ("seconds", "tokens_per_second", "peak_memory_mb")
 
 
 class Watch(TrainerCallback):
@@ -94,37 +93,46 @@ class Watch(TrainerCallback):
         self._displacement, self._correlation = displacement, correlation
         self.warnings: dict[str, str] = {}
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Looks at what was logged before an interruption, so that it changes no warning."""
+        for row in state.log_history:
+            self._look(row, int(row["step"]), state.is_world_process_zero)
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Looks at the last steps."""
-        if not logs or "chosen_tokens" not in logs:
+        self._look(logs or {}, state.global_step, state.is_world_process_zero)
+
+    def _look(self, row: dict[str, float], step: int, talks: bool) -> None:
+        if "chosen_tokens" not in row:
             return
-        self._rows.append(logs)
-        if len(self._rows) == self._rows.maxlen:
-            self._look("chosen_log_ratio", "rejected_log_ratio", state)
-
-    def _look(self, chosen: str, rejected: str, state: Any) -> None:
-        def mean(name: str) -> float:
-            return sum(row[name] for row in self._rows) / len(self._rows)
-
-        if chosen in self._rows[0] and mean(chosen) < -self._displacement and mean(rejected) < mean(chosen):
+        self._rows.append(row)
+        if len(self._rows) < (self._rows.maxlen or 0):
+            return
+        chosen, rejected, correlation = map(
+            self._mean, ("chosen_log_ratio", "rejected_log_ratio", "length_correlation")
+        )
+        if chosen < -self._displacement and rejected < chosen:
             self._warn(
                 "likelihood_displacement",
-                f"chosen reports became less probable by {-mean(chosen):.1f} nats, rejected ones by "
-                f"{-mean(rejected):.1f} (step {state.global_step}); a lower learning rate or an SFT term holds them",
-                state,
+                f"chosen reports became less probable by {-chosen:.1f} nats, rejected ones by {-rejected:.1f} "
+                f"(step {step}); a lower learning rate or an SFT term holds them",
+                talks,
             )
-        if "length_correlation" in self._rows[0] and abs(mean("length_correlation")) > self._correlation:
-            way = "longer" if mean("length_correlation") > 0 else "shorter"
+        if abs(correlation) > self._correlation:
             self._warn(
                 "length_drift",
-                f"reward margins follow length: {way} reports win (correlation {mean('length_correlation'):+.2f}, "
-                f"step {state.global_step}); lc_dpo or an lc judge holds the length",
-                state,
+                f"reward margins follow length: {'longer' if correlation > 0 else 'shorter'} reports win (correlation "
+                f"{correlation:+.2f}, step {step}); lc_dpo or an lc judge holds the length",
+                talks,
             )
 
-    def _warn(self, name: str, message: str, state: Any) -> None:
+    def _mean(self, name: str) -> float:
+        """Over the window; 0 where the objective does not log it, which warns of nothing."""
+        return sum(row.get(name, 0.0) for row in self._rows) / len(self._rows)
+
+    def _warn(self, name: str, message: str, talks: bool) -> None:
         if name in self.warnings:
             return
         self.warnings[name] = message
-        if state.is_world_process_zero:
+        if talks:
             print(f"warning: {message}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +29,8 @@ from chexalign.train.vision import Vision, tower_of
 class FitLog:
     """What training left to look at: one row of numbers per step, the seconds it took, and what was checked.
 
-    `weights` is set where the model in memory holds only a shard of them (FSDP, ZeRO-3): all of them, on the CPU of the
-    first process.
+    The seconds are those of all steps, also of steps before an interruption. `weights` is set where the model in memory
+    holds only a shard of them (FSDP, ZeRO-3): all of them, on the CPU of the first process.
     """
 
     rows: list[dict[str, float]]
@@ -93,7 +92,6 @@ def fit(
         sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
         looks = HeldOut(None if sharded else steps / "best", patience=settings.patience)
         done = int(resumed.name.rpartition("-")[2]) if resumed else 0
-        started = time.perf_counter()
         with bar(n_steps if is_first() else 0, label, unit="step", done=done) as progress:
             for callback in (Progress(progress), Clock(), watch, looks, SaveByClock()):
                 trainer.add_callback(callback)
@@ -103,7 +101,7 @@ def fit(
     if held_out:
         checks["held_out"] = {"rows": len(held_out), **looks.take_best(trainer.model, trainer.state)}
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
-    return FitLog(log, time.perf_counter() - started, checks, weights)
+    return FitLog(log, sum(row.get("seconds", 0.0) for row in log), checks, weights)
 
 
 def _where_it_stopped(steps: Path, fingerprint: str) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from chexalign.losses.base import Loss, PairLogps, VerdictLogps
+from chexalign.losses.kto import kl_estimate
 from chexalign.train.prefix import TokenLogps
 
 Batch = dict[str, torch.Tensor]
@@ -125,9 +126,9 @@ class Verdicts:
 
 def _kl(logps: PairLogps | VerdictLogps) -> dict[str, torch.Tensor]:
     """The estimate that KTO compares rewards with, in nats; nothing for other losses."""
-    if logps.kl is None or logps.ref_kl is None:
+    if logps.kl is None:
         return {}
-    return {"kl": (logps.kl - logps.ref_kl).mean().clamp_min(0.0)}
+    return {"kl": kl_estimate(logps)}
 
 
 def _moments(margin: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:

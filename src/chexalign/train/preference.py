@@ -10,7 +10,6 @@ from chexalign import artifact, atomic
 from chexalign.errors import UserError
 from chexalign.losses.base import Loss
 from chexalign.losses.make import make_loss
-from chexalign.policy.asks import ask_of
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
@@ -25,6 +24,7 @@ from chexalign.train.pack import Example
 from chexalign.train.ref_logps import ref_table
 from chexalign.train.rows import Row
 from chexalign.train.settings import settings_of
+from chexalign.train.targets import candidate_targets
 from chexalign.train.trainee import Trainee, about_training
 from chexalign.types import Pair
 
@@ -120,16 +120,12 @@ def pair_targets(run: RunFolder, pairs: Sequence[Pair], *, max_images: int, mism
 
     Raises: UserError when both texts of a pair are equal: nothing could be learned from preferring one.
     """
-    studies = {s.id: s for s in run.studies.iter_rows()}
-    prompts = {p.id: p for p in run.prompts.iter_rows()}
-    texts = {c.id: c.text for c in run.candidates.iter_rows()}
-    targets = []
-    for pair, ids in zip(pairs, completions_of(pairs, mismatch_seed=mismatch_seed), strict=True):
-        prompt = prompts[pair.prompt_id]
-        ask = ask_of(studies[prompt.study_id], prompt.text, root=run.root, max_images=max_images)
-        if texts[pair.chosen_id] == texts[pair.rejected_id]:
+    completions = completions_of(pairs, mismatch_seed=mismatch_seed)
+    wanted = [(pair.id, pair.prompt_id, ids) for pair, ids in zip(pairs, completions, strict=True)]
+    targets = candidate_targets(run, wanted, max_images=max_images)
+    for pair, target in zip(pairs, targets, strict=True):
+        if target.texts[0] == target.texts[1]:
             raise equal_texts(pair)
-        targets.append(Target(pair.id, ask, tuple(texts[i] for i in ids)))
     return targets
 
 

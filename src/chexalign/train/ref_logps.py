@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from chexalign import ids
-from chexalign.policy.asks import ask_of
-from chexalign.policy.base import Ask
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import PartResult
@@ -22,6 +20,7 @@ from chexalign.train.examples import Target, encode
 from chexalign.train.ref_cache import RefCache, value_keys
 from chexalign.train.ref_scorer import RefScorer, Work, missing, ref_identity
 from chexalign.train.settings import Precision
+from chexalign.train.targets import candidate_targets
 
 Request = tuple[str, tuple[str, ...]]  # ids of a prompt and of candidates, which may answer other prompts
 
@@ -72,8 +71,7 @@ class RefLogpsWorker:
     _policy: Any = None
     _scorer: Any = None
     _cache: Any = None
-    _asks: dict[str, Ask] = field(default_factory=dict)
-    _texts: dict[str, str] = field(default_factory=dict)
+    _targets: Sequence[Target] = ()  # of the requests, in their order
 
     @property
     def n_parts(self) -> int:
@@ -90,23 +88,16 @@ class RefLogpsWorker:
         model = self._policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
         identity = ref_identity(model, weights=self.weights, precision=self.precision)
         self._cache = RefCache(ref_cache_folder(self.run), identity)
-        candidates = {i for _, wanted in self.requests for i in wanted}
-        self._texts = {c.id: c.text for c in self.run.candidates.iter_rows() if c.id in candidates}
-        prompts = {p.id: p for p in self.run.prompts.iter_rows()}
-        studies = {s.id: s for s in self.run.studies.iter_rows()}
-        for prompt in (prompts[prompt_id] for prompt_id, _ in self.requests):
-            study = studies[prompt.study_id]
-            self._asks[prompt.id] = ask_of(study, prompt.text, root=self.run.root, max_images=self.max_images)
+        wanted = [(prompt_id, prompt_id, candidates) for prompt_id, candidates in self.requests]
+        self._targets = candidate_targets(self.run, wanted, max_images=self.max_images)
 
     def part(self, index: int) -> PartResult[RefLogp]:
         """The log-probs of one slice.
 
         Raises: UserError when a text is empty or a log-prob is not a finite number.
         """
-        requests = dict(self.requests[index * self.part_size : (index + 1) * self.part_size])
-        targets = [
-            Target(name, self._asks[name], tuple(self._texts[i] for i in wanted)) for name, wanted in requests.items()
-        ]
+        slice_ = slice(index * self.part_size, (index + 1) * self.part_size)
+        requests, targets = dict(self.requests[slice_]), self._targets[slice_]
         sha256s = {path: ids.file_sha256(path) for target in targets for path in target.ask.images}
         work: list[Work] = []
         for target, example in zip(targets, encode(self._policy, targets), strict=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chexalign.policy.asks import ask_of
 from chexalign.run_folder import RunFolder
 from chexalign.train.examples import Target
 from chexalign.train.mismatch import of_other_prompts
 from chexalign.train.pack import Example
 from chexalign.train.rows import Row
+from chexalign.train.targets import candidate_targets
 from chexalign.types import Verdict
 
 
@@ -24,15 +24,9 @@ def verdict_completions(verdicts: Sequence[Verdict], *, seed: int) -> list[tuple
 
 def verdict_targets(run: RunFolder, verdicts: Sequence[Verdict], *, max_images: int, seed: int) -> list[Target]:
     """The ask of each verdict, with its candidate's text and the mismatched one."""
-    studies = {s.id: s for s in run.studies.iter_rows()}
-    prompts = {p.id: p for p in run.prompts.iter_rows()}
-    texts = {c.id: c.text for c in run.candidates.iter_rows()}
-    targets = []
-    for verdict, ids in zip(verdicts, verdict_completions(verdicts, seed=seed), strict=True):
-        prompt = prompts[verdict.prompt_id]
-        ask = ask_of(studies[prompt.study_id], prompt.text, root=run.root, max_images=max_images)
-        targets.append(Target(verdict.candidate_id, ask, tuple(texts[i] for i in ids)))
-    return targets
+    completions = verdict_completions(verdicts, seed=seed)
+    wanted = [(v.candidate_id, v.prompt_id, ids) for v, ids in zip(verdicts, completions, strict=True)]
+    return candidate_targets(run, wanted, max_images=max_images)
 
 
 def verdict_rows(
