@@ -34,6 +34,7 @@ from chexalign.recipe_blocks import (
     given,
     mistake,
 )
+from chexalign.recipe_engines import ClusterSpec, EndpointSpec
 
 __all__ = [
     "OPTIONAL_PARAMETERS",
@@ -41,8 +42,10 @@ __all__ = [
     "PARAMETERS",
     "Arm",
     "Block",
+    "ClusterSpec",
     "ComputeSpec",
     "DataSpec",
+    "EndpointSpec",
     "EvaluateSpec",
     "JudgeSpec",
     "LoraSpec",
@@ -141,6 +144,7 @@ class SampleSpec(Block):
     n: int = Field(default=4, ge=2, description="candidates per prompt")
     temperature: float = Field(default=1.0, gt=0, description="softmax temperature of the draws")
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus mass; 1 keeps every token")
+    top_k: int | None = Field(default=None, ge=1, description="most probable tokens to draw from", examples=[50])
     max_new_tokens: int = Field(default=96, ge=1, description="longest candidate, in tokens")
     batch_size: int = Field(
         default=60, ge=1, description="prompts generated together; part of the recipe, as it can change bits"
@@ -149,6 +153,14 @@ class SampleSpec(Block):
         default=60, ge=1, description="prompts per part of the table; an interrupted run loses one part"
     )
     split: SplitName = Field(default="prefer", description="split whose studies are prompts")
+    max_dropped: float = Field(
+        default=0.01, ge=0, le=1, description="share of the prompts that may be left out, for images that are damaged"
+    )
+    endpoint: EndpointSpec | None = Field(
+        default=None,
+        description="a server that draws the candidates; when left out, they are drawn in process",
+        examples=["{url: 'http://127.0.0.1:8000/v1', model: medgemma}"],
+    )
 
 
 def _named(value: Any) -> Any:
@@ -245,6 +257,11 @@ class Recipe(Block):
     compute: ComputeSpec | None = Field(
         default=None, description="hardware of training", examples=["{precision: bf16, per_device_batch: 4}"]
     )
+    cluster: ClusterSpec | None = Field(
+        default=None,
+        description="machines that sample and judge; when left out, processes of this one do",
+        examples=["{address: auto, actors: 8, gpus_per_actor: 1}"],
+    )
     threads: int = Field(
         default=2, ge=1, description="threads of a training process; sums can differ in the last bit with it"
     )
@@ -314,8 +331,8 @@ class Recipe(Block):
         return digest(self.substance())
 
     def substance(self) -> dict[str, Any]:
-        """The resolved recipe less what changes no result: `workers`, and of `compute` what numbers do not feel."""
-        kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "compute")}
+        """The resolved recipe less what changes no result: `workers`, `cluster`, and of `compute` what no number feels."""
+        kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "cluster", "compute")}
         numerics = self.compute.numerics() if self.compute else {}
         return {**kept, "compute": numerics} if numerics else kept
 

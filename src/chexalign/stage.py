@@ -1,22 +1,20 @@
-"""The stage runner: does the parts that are missing, over processes, and writes the manifest last."""
+"""The stage runner: has the parts made that are missing, and writes the manifest last."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
-from chexalign import __version__, atomic, ids, processes
+from chexalign import __version__, atomic, ids
 from chexalign.errors import UserError
 from chexalign.progress import bar
-from chexalign.store import MANIFEST, Manifest, PartInfo, Table, merge_dropped
+from chexalign.spread import Parts, PartWorker, Processes, Spread
+from chexalign.store import MANIFEST, Manifest, Table, merge_dropped
 
 R = TypeVar("R")
 
@@ -36,27 +34,6 @@ class StageKey:
         return ids.digest(self.stage, self.inputs, self.config, self.seed, __version__)
 
 
-@dataclass(frozen=True, slots=True)
-class PartResult(Generic[R]):
-    """The rows of one part, and the account of those that are missing."""
-
-    rows: Sequence[R]
-    dropped: dict[str, int] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-class PartWorker(Protocol[R]):
-    """Makes the parts of a table; it is sent to each process, and `setup` is called there once."""
-
-    def setup(self) -> None:
-        """Loads what all parts need, e.g. a model."""
-        ...
-
-    def part(self, index: int) -> PartResult[R]:
-        """The rows of part `index`, a pure function of the worker and the index."""
-        ...
-
-
 def run_parts(
     table: Table[R],
     worker: PartWorker[R],
@@ -64,11 +41,13 @@ def run_parts(
     key: StageKey,
     n_parts: int,
     workers: int = 1,
+    spread: Spread | None = None,
     label: str | None = None,
     dropped_before: Mapping[str, int] | None = None,
 ) -> Manifest:
     """The manifest of the finished table, after doing whichever parts were missing or damaged.
 
+    They are made where `spread` says, else by `workers` processes of this machine.
     `dropped_before` counts rows that never reached a part, by reason; they are added to the manifest's account.
     """
     infos = {i: table.part_info(i, fingerprint=key.fingerprint) for i in range(n_parts)}
@@ -81,7 +60,7 @@ def run_parts(
     (table.folder / MANIFEST).unlink(missing_ok=True)
     table.remove_from(n_parts)
     with bar(n_parts, label or key.stage, unit="part", done=n_parts - len(missing)) as progress:
-        for info in _do(table, worker, key.fingerprint, missing, workers):
+        for info in (spread or Processes(workers))(Parts(table, worker, key.fingerprint, missing)) if missing else ():
             infos[info.index] = info
             progress.update()
     done = [info for _, info in sorted(infos.items()) if info is not None]
@@ -128,66 +107,3 @@ def _lock(f: TextIO, folder: Path) -> None:
     f.truncate(0)
     f.write(str(os.getpid()))
     f.flush()
-
-
-def _do(
-    table: Table[R], worker: PartWorker[R], fingerprint: str, missing: Sequence[int], workers: int
-) -> Iterator[PartInfo]:
-    if not missing:
-        return
-    if workers <= 1 or len(missing) == 1:
-        _prepare(table, worker, fingerprint)
-        for index in missing:
-            yield _one_part(index)
-        return
-    with ProcessPoolExecutor(
-        max_workers=min(workers, len(missing)),
-        mp_context=processes.context(),
-        initializer=_prepare_child,
-        initargs=(table, worker, fingerprint),
-    ) as pool:
-        try:
-            for future in as_completed([pool.submit(_one_part, index) for index in missing]):
-                yield future.result()
-        except BrokenProcessPool as e:
-            raise processes.killed(table.folder.name) from e
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-# One worker per process, so that its model is loaded once and not sent with every part.
-_current: tuple[Any, Any, str] | None = None
-_setup_error: Exception | None = None
-
-
-def _prepare_child(table: Table[R], worker: PartWorker[R], fingerprint: str) -> None:
-    global _setup_error
-    processes.end_with_parent()
-    try:
-        _prepare(table, worker, fingerprint)
-    except Exception as e:  # raised by the first part: an initializer that raises looks like a killed process
-        _setup_error = e
-
-
-def _prepare(table: Table[R], worker: PartWorker[R], fingerprint: str) -> None:
-    global _current
-    worker.setup()
-    _current = (table, worker, fingerprint)
-
-
-def _one_part(index: int) -> PartInfo:
-    if _setup_error is not None:
-        raise _setup_error
-    assert _current is not None
-    table, worker, fingerprint = _current
-    start = time.perf_counter()
-    result = worker.part(index)
-    info: PartInfo = table.write_part(
-        index,
-        result.rows,
-        fingerprint=fingerprint,
-        dropped=result.dropped,
-        seconds=time.perf_counter() - start,
-        extra=result.extra,
-    )
-    return info

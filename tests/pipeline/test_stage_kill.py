@@ -24,7 +24,8 @@ SCRIPT = f"""
 import sys, time
 from pathlib import Path
 
-from chexalign.stage import PartResult, StageKey, locked, run_parts
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, locked, run_parts
 from chexalign.store import Table
 from chexalign.types import Prompt
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from chexalign.data.base import DropStudyError, Item
 from chexalign.data.prepare import StudiesWorker
-from chexalign.stage import PartResult, StageKey, run_parts
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.types import Prompt, Study
 

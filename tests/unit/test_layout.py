@@ -18,9 +18,11 @@ ROOT = Path(chexalign.__file__).parent
 LEVELS: list[set[str]] = [
     {"", "types", "ids", "errors"},
     {
-        *("atomic", "processes", "progress", "store", "stage", "stats", "privacy"),
-        *("artifact", "run_folder", "registry", "recipe", "recipe_blocks", "recipe_errors", "recipe_load"),
+        *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
+        *("artifact", "run_folder", "registry"),
+        *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_load"),
     },
+    {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},
     {"sample", "train", "evaluate"},
     {"demo", "present"},

@@ -19,7 +19,8 @@ from chexalign.losses.make import make_loss
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.recipe_blocks import TrainSpec
 from chexalign.run_folder import SFT, RunFolder
-from chexalign.stage import PartResult, StageKey, run_parts
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.train.examples import encode
 from chexalign.train.mismatch import mismatched

@@ -14,7 +14,8 @@ from chexalign.errors import UserError
 from chexalign.policy.asks import ask_of
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.run_folder import SFT, RunFolder
-from chexalign.stage import PartResult, StageKey, run_parts
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, run_parts
 from chexalign.train import sharing
 from chexalign.train.examples import Target, encode
 from chexalign.train.pack import pack

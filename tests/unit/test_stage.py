@@ -14,7 +14,8 @@ import pytest
 
 from chexalign import atomic, progress
 from chexalign.errors import UserError
-from chexalign.stage import PartResult, StageKey, locked, run_parts
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, locked, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.types import Prompt
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from chexalign.data.base import Dataset, DropStudyError, Item
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.types import Study
 
 

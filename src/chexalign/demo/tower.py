@@ -19,7 +19,8 @@ from chexalign.demo.openi_phantom import phantom_png, phantom_seed
 from chexalign.demo.tiny import IMAGE_SIZE_PX, IMAGE_TOKENS, build_tower
 from chexalign.ids import keyed_seed
 from chexalign.run_folder import RunFolder
-from chexalign.stage import PartResult, StageKey
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey
 from chexalign.store import Table
 from chexalign.types import Study
 

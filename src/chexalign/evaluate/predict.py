@@ -9,7 +9,7 @@ from typing import Any
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Decoding
 from chexalign.run_folder import RunFolder
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.types import Prediction, Study
 
 

@@ -10,7 +10,7 @@ from chexalign.errors import UserError
 from chexalign.judges.base import Judge, TextPair
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.types import Score
 
 

@@ -12,7 +12,7 @@ from chexalign.pairs.rules import PairRule, build_pairs
 from chexalign.recipe import Arm, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.types import Pair
 
 

@@ -10,7 +10,7 @@ from chexalign.ids import digest, keyed_seed
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Decoding
 from chexalign.run_folder import SFT, RunFolder
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.types import Candidate, Prompt, Study
 
 

@@ -14,7 +14,7 @@ import torch
 from chexalign import ids
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
-from chexalign.stage import PartResult
+from chexalign.spread import PartResult
 from chexalign.store import Manifest, Table
 from chexalign.train.examples import Target, encode
 from chexalign.train.ref_cache import RefCache, value_keys

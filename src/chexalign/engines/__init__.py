@@ -1,0 +1,1 @@
+"""Where work is done other than in this process: servers, and clusters of machines."""
