@@ -331,7 +331,7 @@ class Recipe(Block):
         return digest(self.substance())
 
     def substance(self) -> dict[str, Any]:
-        """The resolved recipe less what changes no result: `workers`, `cluster`, and of `compute` what no number feels."""
+        """The resolved recipe less what changes no result: `workers`, `cluster`, and parts of `compute`."""
         kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "cluster", "compute")}
         numerics = self.compute.numerics() if self.compute else {}
         return {**kept, "compute": numerics} if numerics else kept
