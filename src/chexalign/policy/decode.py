@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from chexalign.policy.base import Decoding
+from chexalign.policy.cache import reserved_cache
 from chexalign.policy.families import family_of, unwrap
 
 _TEXT = {"input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids"}
@@ -42,15 +43,13 @@ def decode(
     Cost: one prefill per prompt, then one forward per token over the rows that are not finished.
     All prompts must have the same number of seeds. Masks and positions are those of the model's family.
     """
-    from transformers import DynamicCache
-
     stop_ids = {stop_id} if isinstance(stop_id, int) else set(stop_id)
     draws = len(seeds[0])
     flat = [seed for row in seeds for seed in row]
     rows = [Row([], 0.0, stopped=False) for _ in flat]
     uniforms = _uniforms(flat, decoding)
     mask = inputs["attention_mask"]
-    cache = DynamicCache(config=model.config.get_text_config())
+    cache = reserved_cache(model.config)
     prefill = _prefill(model, inputs)
     out = model(**prefill, past_key_values=cache, use_cache=True, logits_to_keep=1)
     last = _last_positions(prefill["position_ids"], mask).repeat_interleave(draws, -1)
