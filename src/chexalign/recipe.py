@@ -43,6 +43,7 @@ __all__ = [
     "Arm",
     "Block",
     "ClusterSpec",
+    "ColumnsSpec",
     "ComputeSpec",
     "DataSpec",
     "EndpointSpec",
@@ -65,6 +66,21 @@ _RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every ru
 _SLUG = r"^[a-z0-9_-]+$"
 
 
+class ColumnsSpec(Block):
+    """The names that a table has for what a study is made of, where they are not these."""
+
+    id: str = Field(default="id", description="column of the study's id; rows of one id are images of one study")
+    patient: str = Field(default="patient", description="column of the patient, by whom studies are split")
+    images: str = Field(default="images", description="column of the image's path, or of a list of paths")
+    findings: str = Field(default="findings", description="column of the radiologist's findings")
+    indication: str = Field(default="indication", description="column of the indication, if there is one")
+    impression: str = Field(default="impression", description="column of the impression, if there is one")
+    view: str = Field(
+        default="view", description="column of the view, or of a list with one per image, if there is one"
+    )
+    split: str = Field(default="split", description="column of the split, if there is one")
+
+
 class DataSpec(Block):
     """Where the studies come from, and how they are split by patient."""
 
@@ -78,7 +94,21 @@ class DataSpec(Block):
     image_size_px: int = Field(default=128, ge=16, description="side of the square images that the policy sees")
     views: list[Literal["frontal", "lateral"]] = Field(default=["frontal"], min_length=1, description="views to keep")
     archive: Path | None = Field(
-        default=None, description="the reports' archive, when not the one of an installed package"
+        default=None, description="the reports, where they are not beside the rest of the collection or in a package"
+    )
+    root: Path | None = Field(
+        default=None,
+        description="folder of the collection in its official layout, or the file of a table",
+        examples=["/data/mimic-cxr-jpg"],
+    )
+    prior: bool | None = Field(
+        default=None, description="whether the newest earlier frontal image of the patient comes last; no when left out"
+    )
+    columns: ColumnsSpec | None = Field(
+        default=None, description="names of a table's columns", examples=["{id: study_id, images: path}"]
+    )
+    license: str | None = Field(
+        default=None, description="license of a table's data", examples=["used under contract 7, not to be passed on"]
     )
 
 
@@ -106,6 +136,10 @@ class PolicySpec(Block):
         default=4096, ge=8, description="longest prompt with a completion, images included; longer ones are left out"
     )
     template: str = Field(default="findings@1", description="prompt template, name@version")
+    trust_remote_code: bool = Field(
+        default=False,
+        description="whether Python code in the model's folder may be run, with all your rights; read it first",
+    )
     lora: LoraSpec | None = Field(
         default=None,
         description="adapters on the language model, which is else trained in full",

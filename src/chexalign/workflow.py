@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +28,26 @@ _SCORES_PER_PART = 400
 
 
 def make_dataset(recipe: Recipe) -> Dataset:
-    """The dataset that the recipe names; nothing is read yet."""
-    data = recipe.data
-    dataset: Dataset = registry("datasets").get(data.source)(
-        split=dict(data.split),
-        views=tuple(data.views),
-        image_size_px=data.image_size_px,
-        images=data.images,
-        archive=data.archive,
-    )
+    """The dataset that the recipe names, made with the options of `data` that it takes; nothing is read yet.
+
+    Raises: UserError for an option that is set and that the dataset does not take.
+    """
+    data, make = recipe.data, registry("datasets").get(recipe.data.source)
+    takes = inspect.signature(make).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    options: dict[str, Any] = {}
+    for name, field_ in type(data).model_fields.items():
+        value = getattr(data, name)
+        if name in takes or takes_all:
+            options[name] = tuple(value) if isinstance(value, list) else value
+        elif name != "source" and value != field_.get_default():
+            raise UserError(
+                f"data.{name} is set, and data.source is {data.source}.",
+                f"That dataset does not take it; it takes: {', '.join(sorted(takes))}.",
+                f"Remove data.{name}, or name another dataset.",
+            )
+    options.pop("source", None)
+    dataset: Dataset = make(**options)
     return dataset
 
 
