@@ -10,7 +10,8 @@ from scipy.stats import chisquare
 
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.policy.base import Ask, Decoding
-from chexalign.policy.decode import _inverse_cdf, decode
+from chexalign.policy.choose import inverse_cdf
+from chexalign.policy.decode import decode
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.train.examples import Target, encode, encode_prompts
 from chexalign.train.pack import Example, pack
@@ -185,22 +186,22 @@ def test_top_p_stays_in_the_nucleus_and_uses_all_of_it(policy, asks, top_p):
 def test_the_inverse_of_the_cumulative_distribution_by_hand():
     logits = torch.tensor([0.5, 0.125, 0.25, 0.125]).log().expand(8, 4)
     uniform = torch.tensor([0.0, 0.49, 0.51, 0.62, 0.63, 0.87, 0.88, 1 - 2**-53], dtype=torch.float64)
-    assert _inverse_cdf(logits, uniform, 1.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert inverse_cdf(logits, uniform, 1.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     # with 0.7 the nucleus is {0, 2}, in that order, with probabilities 2/3 and 1/3
     edges = torch.tensor([0.0, 0.66, 0.67, 1 - 2**-53], dtype=torch.float64)
-    assert _inverse_cdf(logits[:4], edges, 0.7).tolist() == [0, 0, 2, 2]
+    assert inverse_cdf(logits[:4], edges, 0.7).tolist() == [0, 0, 2, 2]
 
 
 def test_a_tiny_top_p_is_greedy():
     logits = torch.randn(50, 20, generator=torch.Generator().manual_seed(1))
     uniform = torch.linspace(0, 1 - 2**-53, 50, dtype=torch.float64)
-    assert _inverse_cdf(logits, uniform, 1e-9).equal(logits.argmax(-1))
+    assert inverse_cdf(logits, uniform, 1e-9).equal(logits.argmax(-1))
 
 
 def test_a_token_without_probability_is_never_drawn():
     logits = torch.tensor([-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]).expand(3, 5)
     uniform = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
-    assert _inverse_cdf(logits, uniform, 1.0).tolist() == [1, 3, 3]
+    assert inverse_cdf(logits, uniform, 1.0).tolist() == [1, 3, 3]
 
 
 @pytest.mark.parametrize("decoding", [Decoding(LIMIT), SAMPLING, Decoding(LIMIT, 0.5, 0.8)], ids=["0", "1", "0.5"])

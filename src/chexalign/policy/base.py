@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from chexalign.errors import UserError
 from chexalign.types import Finish
 
 
@@ -35,6 +36,15 @@ class Decoding:
     max_new_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int | None = None
+
+
+class AskError(UserError):
+    """One ask of several that cannot be answered; the others can. Raised by `Policy.generate`."""
+
+    def __init__(self, error: UserError, *, index: int, reason: str) -> None:
+        super().__init__(error.what, error.why, error.fix)
+        self.index, self.reason = index, reason
 
 
 class Policy(Protocol):
@@ -47,5 +57,7 @@ class Policy(Protocol):
 
         Equal seeds give equal uniform draws. Logits can still differ in the last bits between batch sizes, so a table
         that must come out the same again is made with the same batches.
+
+        Raises: AskError for the first ask that cannot be answered, such as one whose image is damaged.
         """
         ...

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from chexalign.policy.base import Decoding
 from chexalign.policy.cache import reserved_cache
-from chexalign.policy.families import family_of, unwrap
+from chexalign.policy.choose import Chooser, Row
+from chexalign.policy.families import Family, family_of, unwrap
 
 _TEXT = {"input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids"}
 # Dropping finished rows costs a copy of the cache, so it waits until a quarter of the rows are done.
 _COMPACT_BELOW = 0.75
-
-
-@dataclass(slots=True)
-class Row:
-    """The state of one completion while it grows."""
-
-    tokens: list[int]
-    sum_logp: float
-    stopped: bool
 
 
 @torch.inference_mode()
@@ -35,30 +25,35 @@ def decode(
     seeds: Sequence[Sequence[int]],
     decoding: Decoding,
     stop_id: int | Sequence[int],
+    banned: Sequence[int] = (),
 ) -> list[list[Row]]:
     """For each prompt row of `inputs` (left-padded) one Row per seed; the prompt and its images are run once.
 
-    A row ends with its first token that is a `stop_id`, which is kept.
+    A row ends with its first token that is a `stop_id`, which is kept. `banned` ids are never written.
 
-    Cost: one prefill per prompt, then one forward per token over the rows that are not finished.
+    Cost: one prefill per prompt, then one forward per token over the rows that are not finished; where the model's
+    family takes no positions or masks of ours, a call of transformers' generate per draw.
     All prompts must have the same number of seeds. Masks and positions are those of the model's family.
     """
     stop_ids = {stop_id} if isinstance(stop_id, int) else set(stop_id)
+    family = family_of(model)
+    if not family.supports_sharing:
+        return _generated(model, inputs, seeds, decoding, stop_ids, banned)
     draws = len(seeds[0])
     flat = [seed for row in seeds for seed in row]
     rows = [Row([], 0.0, stopped=False) for _ in flat]
-    uniforms = _uniforms(flat, decoding)
-    mask = inputs["attention_mask"]
+    choose = Chooser(flat, decoding, banned)
     cache = reserved_cache(model.config)
-    prefill = _prefill(model, inputs)
+    prefill = _prefill(family, model, inputs)
     out = model(**prefill, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    mask = inputs["attention_mask"]
     last = _last_positions(prefill["position_ids"], mask).repeat_interleave(draws, -1)
     logits = out.logits[:, -1].float().repeat_interleave(draws, 0)
     cache.batch_repeat_interleave(draws)
     mask = mask.repeat_interleave(draws, 0)
     alive = torch.arange(len(rows), device=mask.device)
     for step in range(decoding.max_new_tokens):
-        tokens, logps = _choose(logits, uniforms[step][alive.cpu()] if uniforms is not None else None, decoding)
+        tokens, logps = choose(logits, step, alive)
         keep = _record(rows, alive.tolist(), tokens.tolist(), logps.tolist(), stop_ids)
         if not any(keep) or step + 1 == decoding.max_new_tokens:
             break
@@ -78,16 +73,13 @@ def decode(
     return [rows[i : i + draws] for i in range(0, len(rows), draws)]
 
 
-def _prefill(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+def _prefill(family: Family, model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Arguments of the forward over the prompts: a row without completions is packed like one with them."""
-    family, ids, mask = family_of(model), inputs["input_ids"], inputs["attention_mask"]
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
     vision = {k: v for k, v in inputs.items() if k in family.accepts and k not in _TEXT}
     # Positions are counted from the first real token, as at every later step.
     batch = {"input_ids": ids, "segments": mask - 1, "positions": (mask.cumsum(1) - 1).clamp_min(0)}
-    if family.supports_sharing:
-        return {"input_ids": ids, **family.inputs(unwrap(model), batch, vision), **vision}
-    types = family.token_types(ids, torch.zeros_like(ids, dtype=torch.bool))
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": batch["positions"], **types, **vision}
+    return {"input_ids": ids, **family.inputs(unwrap(model), batch, vision), **vision}
 
 
 def _last_positions(position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -96,45 +88,47 @@ def _last_positions(position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     return last if last.ndim == 1 else last.amax(0).expand(len(last), -1)
 
 
-def _uniforms(seeds: Sequence[int], decoding: Decoding) -> torch.Tensor | None:
-    """[steps, rows] float64 in [0, 1), each column from its own seed; None when greedy."""
-    if decoding.temperature == 0.0:
-        return None
-    columns = [np.random.Generator(np.random.Philox(seed)).random(decoding.max_new_tokens) for seed in seeds]
-    return torch.from_numpy(np.stack(columns, axis=1))
-
-
-def _choose(
-    logits: torch.Tensor, uniform: torch.Tensor | None, decoding: Decoding
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next tokens and their log-probs at temperature 1; logits [rows, vocabulary]."""
-    logps = logits.log_softmax(-1)
-    if uniform is None:
-        tokens = logits.argmax(-1)
-    else:
-        tokens = _inverse_cdf(logits / decoding.temperature, uniform.to(logits.device), decoding.top_p)
-    return tokens, logps.gather(-1, tokens[:, None])[:, 0]
-
-
-def _inverse_cdf(logits: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The token at which the cumulative probability passes the row's uniform number."""
-    probs, order = logits.softmax(-1).double(), None
-    if top_p < 1.0:
-        probs, order = probs.sort(dim=-1, descending=True, stable=True)
-        probs = probs.where(probs.cumsum(-1) - probs < top_p, 0.0)
-    cdf = probs.cumsum(-1)
-    index = torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_max(probs.shape[-1] - 1)
-    return index if order is None else order.gather(-1, index[:, None])[:, 0]
-
-
 def _record(rows: list[Row], alive: list[int], tokens: list[int], logps: list[float], stop_ids: set[int]) -> list[bool]:
     """Adds the tokens to the rows that still grow; says of each row of the batch whether it goes on."""
-    keep = []
     for row_index, token, logp in zip(alive, tokens, logps, strict=True):
-        row = rows[row_index]
-        if not row.stopped:
-            row.tokens.append(token)
-            row.sum_logp += logp
-            row.stopped = token in stop_ids
-        keep.append(not row.stopped)
-    return keep
+        rows[row_index].add(token, logp, stop_ids)
+    return [not rows[row_index].stopped for row_index in alive]
+
+
+def _generated(
+    model: Any,
+    inputs: dict[str, torch.Tensor],
+    seeds: Sequence[Sequence[int]],
+    decoding: Decoding,
+    stop_ids: set[int],
+    banned: Sequence[int],
+) -> list[list[Row]]:
+    """The same rows from transformers' generate, one call per draw, for models that place their tokens themselves."""
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    family, ids = family_of(model), inputs["input_ids"]
+    types = family.token_types(ids, torch.zeros_like(ids, dtype=torch.bool))
+    config = GenerationConfig(
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=False,
+        eos_token_id=sorted(stop_ids),  # never None: the model's own would take its place
+        pad_token_id=0,
+    )
+    groups: list[list[Row]] = [[] for _ in seeds]
+    for draw in zip(*seeds, strict=True):
+        rows = [Row([], 0.0, stopped=False) for _ in draw]
+        choose = Chooser(draw, decoding, banned)
+
+        def write(
+            sequences: torch.Tensor, scores: torch.Tensor, rows: list[Row] = rows, choose: Chooser = choose
+        ) -> torch.Tensor:
+            step = sequences.shape[1] - ids.shape[1]
+            everyone = torch.arange(len(rows))
+            tokens, logps = choose(scores.float(), step, everyone)
+            _record(rows, everyone.tolist(), tokens.tolist(), logps.tolist(), stop_ids)
+            return torch.full_like(scores, float("-inf")).scatter_(1, tokens[:, None], 0.0)
+
+        model.generate(**(types | inputs), generation_config=config, logits_processor=LogitsProcessorList([write]))
+        for group, row in zip(groups, rows, strict=True):
+            group.append(row)
+    return groups

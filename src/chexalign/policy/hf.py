@@ -16,7 +16,8 @@ from PIL import Image
 from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, Completion, Decoding
-from chexalign.policy.decode import Row, decode
+from chexalign.policy.choose import Row
+from chexalign.policy.decode import decode
 from chexalign.policy.families import family_of
 from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, load_processor, render
 
