@@ -180,8 +180,9 @@ class SampleSpec(Block):
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus mass; 1 keeps every token")
     top_k: int | None = Field(default=None, ge=1, description="most probable tokens to draw from", examples=[50])
     max_new_tokens: int = Field(default=96, ge=1, description="longest candidate, in tokens")
-    batch_size: int = Field(
-        default=60, ge=1, description="prompts generated together; part of the recipe, as it can change bits"
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=60,
+        description="prompts generated together, or `auto` for what fits; part of the recipe, as it can change bits",
     )
     part_size: int = Field(
         default=60, ge=1, description="prompts per part of the table; an interrupted run loses one part"
@@ -195,6 +196,11 @@ class SampleSpec(Block):
         description="a server that draws the candidates; when left out, they are drawn in process",
         examples=["{url: 'http://127.0.0.1:8000/v1', model: medgemma}"],
     )
+
+    def substance(self) -> dict[str, Any]:
+        """The block as plain values, less what changes no candidate."""
+        kept = self.model_dump(mode="json", exclude={"max_dropped", "endpoint"})
+        return kept | ({"endpoint": self.endpoint.model} if self.endpoint else {})
 
 
 def _named(value: Any) -> Any:
@@ -289,7 +295,9 @@ class Recipe(Block):
     )
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
     compute: ComputeSpec | None = Field(
-        default=None, description="hardware of training", examples=["{precision: bf16, per_device_batch: 4}"]
+        default=None,
+        description="hardware of training and generation",
+        examples=["{precision: bf16, per_device_batch: 4}"],
     )
     cluster: ClusterSpec | None = Field(
         default=None,
@@ -365,9 +373,10 @@ class Recipe(Block):
         return digest(self.substance())
 
     def substance(self) -> dict[str, Any]:
-        """The resolved recipe less what changes no result: `workers`, `cluster`, and parts of `compute`."""
+        """The resolved recipe less what changes no result: how work is spread, tried again and refused."""
         kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "cluster", "compute")}
-        numerics = self.compute.numerics() if self.compute else {}
+        kept["sample"] = self.sample.substance()
+        numerics = {**self.compute.numerics(), **self.compute.generation()} if self.compute else {}
         return {**kept, "compute": numerics} if numerics else kept
 
 

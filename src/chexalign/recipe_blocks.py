@@ -66,7 +66,7 @@ class LoraSpec(Block):
 
 
 class ComputeSpec(Block):
-    """How training is laid on the hardware."""
+    """How training and generation are laid on the hardware."""
 
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="number format of the forward pass; weights are kept in fp32"
@@ -80,6 +80,10 @@ class ComputeSpec(Block):
     gradient_checkpointing: bool = Field(
         default=False, description="less memory for about a third more time: the forward pass is run twice"
     )
+    generate: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="number format of weights and keys when policies write reports"
+    )
+    compile: bool = Field(default=False, description="torch.compile for policies that write reports")
     data_workers: int = Field(default=0, ge=0, description="processes that open images ahead of training")
     trackers: list[str] = Field(
         default=[],
@@ -87,8 +91,14 @@ class ComputeSpec(Block):
     )
 
     def numerics(self) -> dict[str, Any]:
-        """What is not at its default and can change the last bits of a result."""
-        names = ("precision", "per_device_batch", "gradient_checkpointing")
+        """What is not at its default and can change the last bits of a training."""
+        return self._set("precision", "per_device_batch", "gradient_checkpointing")
+
+    def generation(self) -> dict[str, Any]:
+        """What is not at its default and can change what policies write."""
+        return self._set("generate", "compile")
+
+    def _set(self, *names: str) -> dict[str, Any]:
         default = ComputeSpec()
         return {name: value for name in names if (value := getattr(self, name)) != getattr(default, name)}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from chexalign import __version__, atomic, ids
 from chexalign.errors import UserError
 from chexalign.progress import bar
 from chexalign.spread import Parts, PartWorker, Processes, Spread
-from chexalign.store import MANIFEST, Manifest, Table, merge_dropped
+from chexalign.store import MANIFEST, Manifest, PartInfo, Table, merge_dropped
 
 R = TypeVar("R")
 
@@ -44,24 +46,32 @@ def run_parts(
     spread: Spread | None = None,
     label: str | None = None,
     dropped_before: Mapping[str, int] | None = None,
+    most_dropped: int | None = None,
+    only: int | None = None,
 ) -> Manifest:
     """The manifest of the finished table, after doing whichever parts were missing or damaged.
 
     They are made where `spread` says, else by `workers` processes of this machine.
     `dropped_before` counts rows that never reached a part, by reason; they are added to the manifest's account.
+    With `only`, no part after the first so many is made: where some are then missing the manifest tells of those that
+    are there and is not written, so the table is not finished.
+    Raises: UserError when parts drop more than `most_dropped` rows between them; what was written stays.
     """
     infos = {i: table.part_info(i, fingerprint=key.fingerprint) for i in range(n_parts)}
-    missing = [i for i, info in infos.items() if info is None]
+    missing = [i for i, info in infos.items() if info is None and (only is None or i < only)]
     manifest = Manifest.load(table.folder)
-    if manifest is not None and manifest.fingerprint == key.fingerprint and not missing:
+    if manifest is not None and manifest.fingerprint == key.fingerprint and None not in infos.values():
         return manifest
     atomic.make_folder(table.folder)
     atomic.remove_leftovers(table.folder)
     (table.folder / MANIFEST).unlink(missing_ok=True)
     table.remove_from(n_parts)
-    with bar(n_parts, label or key.stage, unit="part", done=n_parts - len(missing)) as progress:
+    account = _Account(label or key.stage, most_dropped)
+    account.check([info for info in infos.values() if info is not None])
+    with bar(n_parts, account.label, unit="part", done=n_parts - list(infos.values()).count(None)) as progress:
         for info in (spread or Processes(workers))(Parts(table, worker, key.fingerprint, missing)) if missing else ():
             infos[info.index] = info
+            progress.set_postfix_str(account.add(info), refresh=False)
             progress.update()
     done = [info for _, info in sorted(infos.items()) if info is not None]
     manifest = Manifest(
@@ -77,8 +87,45 @@ def run_parts(
         parts=n_parts,
         extra={"workers": workers},
     )
-    manifest.save(table.folder)
+    if len(done) == n_parts:
+        manifest.save(table.folder)
     return manifest
+
+
+class _Account:
+    """What parts have come to so far: rows, dropped ones by reason, tokens."""
+
+    def __init__(self, label: str, most_dropped: int | None) -> None:
+        self.label, self._most_dropped, self._start = label, most_dropped, time.perf_counter()
+        self._dropped: Counter[str] = Counter()
+        self._rows = self._tokens = 0
+
+    def check(self, infos: Sequence[PartInfo]) -> None:
+        """Counts what was dropped.
+
+        Raises: UserError when that is too much.
+        """
+        for info in infos:
+            self._dropped.update(info.dropped)
+        if self._most_dropped is not None and self._dropped.total() > self._most_dropped:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(self._dropped.items()))
+            raise UserError(
+                f"{self.label} has left out {self._dropped.total()} rows: {reasons}.",
+                f"The recipe allows {self._most_dropped}, so something is wrong with more than a few files.",
+                "Mend the files, or raise sample.max_dropped, and run again; what is done is kept.",
+            )
+
+    def add(self, info: PartInfo) -> str:
+        """Counts a part that was made now, and says how far and how fast it goes."""
+        self.check([info])
+        self._rows += info.rows
+        self._tokens += info.extra.get("tokens", 0)
+        said = [f"{self._rows:,} rows"]
+        if self._dropped:
+            said.append(f"{self._dropped.total():,} dropped")
+        if self._tokens:
+            said.append(f"{self._tokens / (time.perf_counter() - self._start):,.0f} tokens/s")
+        return ", ".join(said)
 
 
 @contextmanager

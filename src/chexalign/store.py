@@ -133,8 +133,6 @@ class Table(Generic[R]):
 
     def iter_rows(self) -> Iterator[R]:
         """Rows part by part, so that memory holds one part at a time."""
-        import pyarrow.parquet as pq
-
         manifest = Manifest.load(self.folder)
         if manifest is None:
             raise UserError(
@@ -143,8 +141,24 @@ class Table(Generic[R]):
                 "Run the stage that makes it, or `chexalign run` with the same recipe.",
             )
         for index in range(manifest.parts):
-            for row in pq.read_table(self.part_path(index), schema=self.schema()).to_pylist():
-                yield self._from_plain(row)
+            yield from self.part_rows(index)
+
+    def part_rows(self, index: int) -> list[R]:
+        """The rows of one written part."""
+        import pyarrow.parquet as pq
+
+        return [self._from_plain(row) for row in pq.read_table(self.part_path(index), schema=self.schema()).to_pylist()]
+
+    def column(self, index: int, name: str) -> list[Any]:
+        """One column of one written part; the others are not read."""
+        import pyarrow.parquet as pq
+
+        values: list[Any] = pq.read_table(self.part_path(index), columns=[name]).column(name).to_pylist()
+        return values
+
+    def info(self, index: int) -> PartInfo:
+        """What is known of a written part."""
+        return PartInfo(**atomic.read_json(self.part_path(index).with_suffix(".json")))
 
     def schema(self) -> pa.Schema:
         """The Arrow schema that follows from the record's annotations."""

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from chexalign import atomic, ids
 from chexalign.data.base import Dataset
@@ -16,15 +16,20 @@ from chexalign.data.templates import get_template
 from chexalign.errors import UserError
 from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
 from chexalign.policy.base import Decoding
-from chexalign.recipe import Arm, JudgeSpec, Recipe, folder_name
+from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import SFT, SHUFFLED, RunFolder
+from chexalign.spread import Spread, Threads
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest
 from chexalign.types import Estimate
 
+if TYPE_CHECKING:
+    from chexalign.policy.source import PolicySource
+
 _STUDIES_PER_PART = 100
 _SCORES_PER_PART = 400
+_PARTS_UNDER_WAY = 4  # at a server: the last requests of one part leave room that the next one's fill
 
 
 def make_dataset(recipe: Recipe) -> Dataset:
@@ -168,32 +173,43 @@ class Workflow:
     @_once
     def prompts(self) -> Manifest:
         """The prompts of the split that candidates are drawn for."""
-        from chexalign.sample.stage import PromptsWorker
+        from chexalign.sample.stage import PromptsWorker, studies_per_part
 
-        studies = self.studies()
+        studies, spec = self.studies(), self.recipe.sample
         template = self.recipe.policy.template
-        key = self.key("prompts", {"studies": studies}, {"split": self.recipe.sample.split, "template": template})
-        worker = PromptsWorker(self.run, self.recipe.sample.split, get_template(template))
-        return run_parts(self.run.prompts, worker, key=key, n_parts=1)
+        config = {"split": spec.split, "template": template, "part_size": spec.part_size}
+        counts = studies_per_part(self.run, studies.parts, spec.split)
+        worker = PromptsWorker(self.run, spec.split, get_template(template), spec.part_size, counts)
+        key = self.key("prompts", {"studies": studies}, config)
+        return run_parts(self.run.prompts, worker, key=key, n_parts=worker.n_parts)
 
     @_once
-    def candidates(self) -> Manifest:
-        """Candidates of the SFT policy."""
+    def candidates(self, limit: int | None = None) -> Manifest:
+        """Candidates of the SFT policy; with a limit, no parts after those of the first so many prompts."""
         from chexalign.sample.stage import CandidatesWorker
 
         sft, prompts, spec = self.sft(), self.prompts(), self.recipe.sample
-        key = self.key("candidates", {"sft": sft, "prompts": prompts}, spec, {"images": self.recipe.policy.max_images})
+        policy = {"images": self.recipe.policy.max_images, **self._generation()}
+        key = self.key("candidates", {"sft": sft, "prompts": prompts}, spec.substance(), policy)
         worker = CandidatesWorker(
             run=self.run,
-            decoding=Decoding(spec.max_new_tokens, spec.temperature, spec.top_p),
+            source=self._source(spec.endpoint, SFT),
+            decoding=Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, spec.top_k),
             n=spec.n,
-            batch_size=spec.batch_size,
-            part_size=spec.part_size,
+            batch_size=spec.batch_size if isinstance(spec.batch_size, int) else None,
             max_images=self.recipe.policy.max_images,
             seed=self.recipe.seed,
         )
-        n_parts = -(-prompts.rows // spec.part_size)
-        return run_parts(self.run.candidates, worker, key=key, n_parts=n_parts, workers=self.recipe.workers)
+        return run_parts(
+            self.run.candidates,
+            worker,
+            key=key,
+            n_parts=prompts.parts,
+            workers=self._generators(),
+            spread=self._spread() if spec.endpoint is None else Threads(_PARTS_UNDER_WAY),
+            most_dropped=int(spec.max_dropped * prompts.rows),
+            only=None if limit is None else -(-limit // spec.part_size),
+        )
 
     @_once
     def scores(self, judge: JudgeSpec) -> Manifest:
@@ -205,7 +221,13 @@ class Workflow:
         name = folder_name(judge)
         n_parts = -(-candidates.rows // _SCORES_PER_PART)
         return run_parts(
-            self.run.scores(name), worker, key=key, n_parts=n_parts, workers=self.recipe.workers, label=f"scores {name}"
+            self.run.scores(name),
+            worker,
+            key=key,
+            n_parts=n_parts,
+            workers=self.recipe.workers,
+            spread=self._spread(),
+            label=f"scores {name}",
         )
 
     @_once
@@ -291,7 +313,7 @@ class Workflow:
         worker = PredictionsWorker(
             run=self.run,
             name=name,
-            policy=checkpoint,
+            source=self._source(None, checkpoint),
             split=spec.split,
             template=get_template(self.recipe.policy.template),
             decoding=Decoding(spec.max_new_tokens),
@@ -299,14 +321,21 @@ class Workflow:
             max_images=self.recipe.policy.max_images,
             shuffled=name == SHUFFLED,
         )
-        config = {"name": name, "split": spec.split, "tokens": spec.max_new_tokens, "batch": spec.batch_size}
+        config = {
+            "name": name,
+            "split": spec.split,
+            "tokens": spec.max_new_tokens,
+            "batch": spec.batch_size,
+            **self._generation(),
+        }
         key = self.key("predictions", {"policy": policy, "studies": studies}, config)
         return run_parts(
             self.run.predictions(name),
             worker,
             key=key,
             n_parts=-(-n // spec.batch_size),
-            workers=self.recipe.workers,
+            workers=self._generators(),
+            spread=self._spread(),
             label=f"predictions {name}",
         )
 
@@ -324,6 +353,7 @@ class Workflow:
             key=key,
             n_parts=n_parts,
             workers=self.recipe.workers,
+            spread=self._spread(),
             label=f"{folder} of {name}",
         )
 
@@ -361,6 +391,33 @@ class Workflow:
     def _hardware(self) -> dict[str, Any]:
         """What of the hardware can change the last bits of a training."""
         return {"threads": self.recipe.threads, **(self.recipe.compute.numerics() if self.recipe.compute else {})}
+
+    def _generation(self) -> dict[str, Any]:
+        """What of the hardware can change what policies write."""
+        return self.recipe.compute.generation() if self.recipe.compute else {}
+
+    def _source(self, endpoint: EndpointSpec | None, name: str) -> PolicySource:
+        """Where a policy that writes reports comes from: a server, or a checkpoint of this run."""
+        from chexalign.policy.source import EndpointSource, LocalSource
+
+        if endpoint is not None:
+            return EndpointSource(endpoint)
+        compute = self.recipe.compute or ComputeSpec()
+        return LocalSource(self.run.policy(name), compute.generate, compute.compile)
+
+    def _generators(self) -> int:
+        """Processes that each hold a policy: one per GPU, or the recipe's `workers` where there is none."""
+        import torch
+
+        return torch.cuda.device_count() if torch.cuda.is_available() else self.recipe.workers
+
+    def _spread(self) -> Spread | None:
+        """The cluster that the recipe names, or None for processes of this machine."""
+        if self.recipe.cluster is None:
+            return None
+        from chexalign.engines.cluster import RaySpread
+
+        return RaySpread(self.recipe.cluster)
 
     def _adopt(self, base: Path, manifest: Manifest) -> Manifest:
         """Makes policy/sft a link to a checkpoint that is used as it is."""

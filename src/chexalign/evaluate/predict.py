@@ -8,6 +8,7 @@ from typing import Any
 
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Decoding
+from chexalign.policy.source import PolicySource
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.types import Prediction, Study
@@ -22,7 +23,7 @@ class PredictionsWorker:
 
     run: RunFolder
     name: str  # of the predictions
-    policy: str  # of the checkpoint
+    source: PolicySource
     split: str
     template: Any
     decoding: Decoding
@@ -33,10 +34,8 @@ class PredictionsWorker:
     _studies: Sequence[Study] = ()
 
     def setup(self) -> None:
-        """Loads the policy and the studies."""
-        from chexalign.policy.hf import HFPolicy
-
-        self._policy = HFPolicy(self.run.policy(self.policy))
+        """Opens the policy and reads the studies."""
+        self._policy = self.source.open()
         self._studies = [s for s in self.run.studies.iter_rows() if s.split == self.split]
 
     def part(self, index: int) -> PartResult[Prediction]:

@@ -61,3 +61,11 @@ class Policy(Protocol):
         Raises: AskError for the first ask that cannot be answered, such as one whose image is damaged.
         """
         ...
+
+    def batch_size(self, ask: Ask, *, decoding: Decoding, draws: int) -> int:
+        """How many asks like this one, the longest of them, are best put together here and now."""
+        ...
+
+    def sampler(self, decoding: Decoding) -> str:
+        """What drew the completions, for the record: the engine, and all that it was told."""
+        ...

@@ -18,6 +18,8 @@ class ReservedLayer(DynamicLayer):
     1,200 tokens of images and eight rows that takes most of the time of decoding (bench/sampling.py).
     """
 
+    keys: torch.Tensor
+    values: torch.Tensor
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None  # [B, heads, room, width] each
 
     def update(

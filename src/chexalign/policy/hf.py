@@ -15,38 +15,54 @@ from PIL import Image
 
 from chexalign import atomic
 from chexalign.errors import UserError
-from chexalign.policy.base import Ask, Completion, Decoding
+from chexalign.policy.base import Ask, AskError, Completion, Decoding
 from chexalign.policy.choose import Row
 from chexalign.policy.decode import decode
 from chexalign.policy.families import family_of
-from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, load_processor, render
+from chexalign.policy.memory import bytes_per_prompt, free_bytes
+from chexalign.policy.native import forbid, load_config, load_processor, makes_prompts
+from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, render
+from chexalign.policy.source import Precision
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_MOST = 256  # prompts in a batch, however much memory there is: more of them are no faster
 # What Pillow raises for files that are no images, or no longer whole.
 _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 class HFPolicy:
-    """A checkpoint folder in Hugging Face format, loaded for inference in float32 on the CPU."""
+    """A checkpoint folder in Hugging Face format, loaded for inference."""
 
-    def __init__(self, folder: Path) -> None:
-        from transformers import AutoConfig, AutoModelForImageTextToText
+    def __init__(
+        self, folder: Path, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
+    ) -> None:
+        from transformers import AutoModelForImageTextToText
 
         check_folder(folder)
         self.folder = folder
-        config = AutoConfig.from_pretrained(folder)
+        config = load_config(folder)
         self.processor: Any = load_processor(folder, config)
         check_processor(self.processor, config, folder)
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+        self.precision = precision
+        self.model: Any = (
+            AutoModelForImageTextToText.from_pretrained(folder, dtype=_DTYPES[precision]).eval().to(device)
+        )
+        if compiled:
+            self.model.forward = torch.compile(self.model.forward, dynamic=True)
         self.tokenizer: Any = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
+        self.banned = forbid(self.model, self.tokenizer)
 
     def render(self, ask: Ask) -> str:
         """The text of an ask with the generation header, as both training and inference use it."""
         return render(self.processor, ask.prompt, n_images=len(ask.images))
 
     def encode(self, asks: Sequence[Ask]) -> dict[str, torch.Tensor]:
-        """Model inputs for a batch of asks, left-padded."""
-        images, texts = [[open_image(path) for path in ask.images] for ask in asks], [self.render(ask) for ask in asks]
+        """Model inputs for a batch of asks, left-padded.
+
+        Raises: AskError when the image of one cannot be read.
+        """
+        images, texts = [_opened(ask, i) for i, ask in enumerate(asks)], [self.render(ask) for ask in asks]
         if isinstance(self.processor, Parts):
             return encode_parts(family_of(self.model), self.processor, texts, images)
         batch = self.processor(
@@ -63,8 +79,44 @@ class HFPolicy:
     ) -> list[list[Completion]]:
         """For each ask one completion per seed; the images and the prompt of an ask are run once for all its seeds."""
         stop_id = self.model.generation_config.eos_token_id
-        rows = decode(self.model, self.encode(asks), seeds=seeds, decoding=decoding, stop_id=stop_id)
+        inputs = self._inputs(asks, decoding)
+        rows = decode(self.model, inputs, seeds=seeds, decoding=decoding, stop_id=stop_id, banned=self.banned)
         return [[self._completion(row) for row in group] for group in rows]
+
+    def batch_size(self, ask: Ask, *, decoding: Decoding, draws: int) -> int:
+        """How many asks like this one fit into the memory that is free, reckoned from the model's config."""
+        tokens = self.encode([ask])["input_ids"].shape[1]
+        each = bytes_per_prompt(
+            self.model.config,
+            tokens=tokens,
+            draws=draws,
+            new_tokens=decoding.max_new_tokens,
+            itemsize=self.model.dtype.itemsize,
+        )
+        return max(1, min(_MOST, free_bytes(self.model.device) // each))
+
+    def sampler(self, decoding: Decoding) -> str:
+        """The engine, the precision where it is not float32, and how tokens are chosen."""
+        top_k = "" if decoding.top_k is None else f" top_k={decoding.top_k}"
+        precision = "" if self.precision == "fp32" else f" {self.precision}"
+        return f"local{precision} T={decoding.temperature} top_p={decoding.top_p}{top_k}"
+
+    def _inputs(self, asks: Sequence[Ask], decoding: Decoding) -> dict[str, torch.Tensor]:
+        """Model inputs where the model is and in its precision.
+
+        Raises: AskError when one cannot be read, or is too long for the model.
+        """
+        inputs = self.encode(asks)
+        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for index, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+            if window is not None and length + decoding.max_new_tokens > window:
+                raise AskError(
+                    _too_long(length, decoding.max_new_tokens, window), index=index, reason="prompt_too_long"
+                )
+        return {
+            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }
 
     def _completion(self, row: Row) -> Completion:
         text = self.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
@@ -87,6 +139,21 @@ def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str,
             if "No space left" in str(e):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from e
             raise
+
+
+def _opened(ask: Ask, index: int) -> list[Image.Image]:
+    try:
+        return [open_image(path) for path in ask.images]
+    except UserError as e:
+        raise AskError(e, index=index, reason="image_unreadable") from e
+
+
+def _too_long(length: int, new_tokens: int, window: int) -> UserError:
+    return UserError(
+        f"A prompt has {length} tokens with its images, and {new_tokens} more are asked for.",
+        f"The model's context holds {window}.",
+        "Lower policy.max_images or the longest completion (max_new_tokens).",
+    )
 
 
 def open_image(path: Path) -> Image.Image:
@@ -114,7 +181,7 @@ def open_image(path: Path) -> Image.Image:
 def check_folder(folder: Path) -> None:
     """Raises: UserError when the folder holds no checkpoint with a processor."""
     missing = [name for name in ("config.json",) if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
+    if not any((folder / name).is_file() for name in PROCESSOR_FILES) and not makes_prompts(folder):
         missing.append(PROCESSOR_FILES[0])
     if missing:
         raise UserError(

@@ -1,0 +1,61 @@
+"""Where a policy comes from: a record that is sent to worker processes, each of which opens the policy there."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from chexalign.policy.base import Policy
+    from chexalign.recipe_engines import EndpointSpec
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class PolicySource(Protocol):
+    """Opens a policy; it can be pickled."""
+
+    def open(self) -> Policy:
+        """The policy, ready to generate in this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A checkpoint folder, loaded in process: on the GPU whose turn it is, or on the CPU where there is none."""
+
+    folder: Path
+    precision: Precision = "fp32"
+    compiled: bool = False
+    trust_remote_code: bool = False
+
+    def open(self) -> Policy:
+        """Loads the checkpoint."""
+        from chexalign.policy.hf import HFPolicy
+
+        return HFPolicy(self.folder, precision=self.precision, device=device_here(), compiled=self.compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSource:
+    """A server; its client is opened once in a process."""
+
+    spec: EndpointSpec
+
+    def open(self) -> Policy:
+        """A client of the server."""
+        from chexalign.policy.endpoint import endpoint_policy
+
+        return endpoint_policy(self.spec)
+
+
+def device_here() -> str:
+    """The GPU of this worker process, one after the other, or "cpu"."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    number = multiprocessing.current_process()._identity  # (1,), (2,), ... in a pool; () in the main process
+    return f"cuda:{(number[-1] - 1 if number else 0) % torch.cuda.device_count()}"
