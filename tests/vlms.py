@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class VLM:
     """How to make one family's model, and what an image is for it."""
 
     config: Callable[[], Any]
-    model_class: str
+    model_class: str  # of transformers, or with its module
     image: Callable[[torch.Generator], dict[str, torch.Tensor]]  # the inputs of one image
     span: Callable[[dict[str, torch.Tensor]], list[int]]  # the tokens that stand for it
     attentions: tuple[str, ...] = ("sdpa", "eager")
@@ -186,6 +187,14 @@ def _internvl() -> Any:
     )
 
 
+def _chexagent2() -> Any:
+    from chexalign.policy.chexagent2_config import CheXagentConfig
+
+    tower = {**_TOWER, "image_size": 8, "patch_size": 4}
+    own = {"num_key_value_heads": 4, "partial_rotary_factor": 0.5, "image_token_id": IMAGE, "pad_token_id": None}
+    return CheXagentConfig(**{**_TEXT, **own}, vision_config=tower)
+
+
 def _between(n: int) -> Callable[[dict[str, torch.Tensor]], list[int]]:
     return lambda _: [START, *[IMAGE] * n, END]
 
@@ -212,17 +221,17 @@ FAMILIES: dict[str, VLM] = {
     "idefics3": VLM(lambda: _tiled("idefics3"), "Idefics3ForConditionalGeneration", _tiles, lambda _: _TILE),
     "smolvlm": VLM(lambda: _tiled("smolvlm"), "SmolVLMForConditionalGeneration", _tiles, lambda _: _TILE),
     "internvl": VLM(_internvl, "InternVLForConditionalGeneration", _pixels(16), _between(4)),
+    "chexagent2": VLM(_chexagent2, "chexalign.policy.chexagent2_model.CheXagentForCausalLM", _pixels(8), _between(4)),
 }
 
 
 def make(name: str, attn: str = "sdpa", *, seed: int = 0) -> Any:
     """The family's model in float32 and evaluation mode; its weights are large enough that masks matter."""
-    import transformers
-
     config = FAMILIES[name].config()
     config._attn_implementation = attn
     torch.manual_seed(seed)
-    model = getattr(transformers, FAMILIES[name].model_class)._from_config(config).eval()
+    module, _, class_name = FAMILIES[name].model_class.rpartition(".")
+    model = getattr(importlib.import_module(module or "transformers"), class_name)._from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

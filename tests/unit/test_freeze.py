@@ -37,6 +37,16 @@ def paligemma():
     return PaliGemmaForConditionalGeneration(PaliGemmaConfig(vision_config=vision, text_config=text, hidden_size=8))
 
 
+def chexagent2():
+    from transformers import SiglipVisionConfig
+
+    from chexalign.policy.chexagent2_config import CheXagentConfig
+    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+
+    vision = SiglipVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    return CheXagentForCausalLM(CheXagentConfig(**TEXT, vision_config=vision))
+
+
 TEXT = {
     "vocab_size": 32,
     "hidden_size": 8,
@@ -46,12 +56,14 @@ TEXT = {
     "num_key_value_heads": 1,
 }
 MODELS = {"llava": llava, "qwen2_vl": qwen2_vl, "idefics3": idefics3, "paligemma": paligemma}
+MODELS["chexagent2"] = chexagent2
 # How each library names a part: a piece of the name that only that part has.
 PIECES = {
     "llava": {"vision": "vision_tower", "projector": "multi_modal_projector"},
     "qwen2_vl": {"vision": "visual.blocks", "projector": "visual.merger"},
     "idefics3": {"vision": "vision_model", "projector": "connector"},
     "paligemma": {"vision": "vision_tower", "projector": "multi_modal_projector"},
+    "chexagent2": {"vision": "visual.model", "projector": "visual.attn_pool"},
 }
 
 
@@ -96,6 +108,10 @@ def test_freezing_makes_exactly_the_other_parts_trainable(model):
         ("model.connector.modality_projection.proj.weight", "projector"),
         ("model.language_model.layers.0.mlp.up_proj.weight", "language"),
         ("model.text_model.embed_tokens.weight", "language"),
+        ("model.visual.model.head.attention.in_proj_weight", "vision"),
+        ("model.visual.attn_pool.2.bias", "projector"),
+        ("model.visual.proj", "projector"),
+        ("visual.blocks.0.attn.proj.weight", "vision"),
         ("lm_head.weight", "language"),
         ("model.language_model.supervisual.weight", "language"),
     ],

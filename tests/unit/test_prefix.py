@@ -89,7 +89,9 @@ def test_with_lora_too(name: str, attn: str, n_images: int) -> None:
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("name", ["llava_llama", "llava_phi", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3"])
+@pytest.mark.parametrize(
+    "name", ["llava_llama", "llava_phi", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "chexagent2"]
+)
 def test_with_gradient_checkpointing_too(name: str, reentrant: bool) -> None:
     model = vlms.make(name)
     batch, vision = batch_of(name, model, n_images=2)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from chexalign.policy.families_causal import Batch, Family
+from chexalign.policy.families_chexagent2 import CheXagent2
 from chexalign.policy.families_other import Gemma3, Idefics3, InternVL, MRope, PaliGemma
 
 __all__ = ["Batch", "Family", "family_of", "unwrap"]
@@ -22,6 +23,7 @@ _BY_MODEL_TYPE: dict[str, type[Family]] = {
     "idefics3": Idefics3,
     "smolvlm": Idefics3,
     "internvl": InternVL,
+    "chexagent": CheXagent2,
 }
 
 

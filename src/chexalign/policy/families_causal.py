@@ -41,6 +41,11 @@ class Family:
         return None
 
     @property
+    def context(self) -> int | None:
+        """Tokens of prompt and report together that the model is made for; None where its config does not say."""
+        return getattr(self.text, "max_position_embeddings", None)
+
+    @property
     def supports_sharing(self) -> bool:
         """True when `inputs` can build a mask that the model's attention obeys."""
         return self.reason is None
@@ -59,6 +64,10 @@ class Family:
     def token_types(self, ids: torch.Tensor, completion: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the family's processor gives beside ids and a 2D mask; ids [B, T], completion [B, T] bool."""
         return {}
+
+    def banned(self, tokenizer: Any, vocab_size: int) -> tuple[int, ...]:
+        """Ids below `vocab_size` that no report may hold, whatever their probability."""
+        return ()
 
     def image_inputs(self, processor: Any, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
         """The images of one example as the model's forward takes them; `processor` may be the image processor alone."""

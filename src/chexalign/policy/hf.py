@@ -107,7 +107,7 @@ class HFPolicy:
         Raises: AskError when one cannot be read, or is too long for the model.
         """
         inputs = self.encode(asks)
-        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        window = family_of(self.model).context
         for index, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
             if window is not None and length + decoding.max_new_tokens > window:
                 raise AskError(

@@ -20,8 +20,10 @@ class Parts:
     """Image processor, tokenizer and chat template of a model whose joint processor cannot be built here.
 
     Several of those insist on torchvision, for videos that no report is about; the image tokens are then put out by
-    the model's family.
+    the model's family. A prompt's own words must not hold `reserved` tokens.
     """
+
+    reserved: tuple[str, ...] = ()
 
     def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str | None, image_token: str) -> None:
         self.image_processor, self.tokenizer = image_processor, tokenizer
@@ -96,7 +98,17 @@ def encode_parts(
 
 
 def render(processor: Any, prompt: str, *, n_images: int) -> str:
-    """A user's turn with images before the prompt, and the generation header after it."""
+    """A user's turn with images before the prompt, and the generation header after it.
+
+    Raises: UserError when the prompt itself holds a mark of images: the model would look for one where none is, and
+    taking the mark out would ask another question than the study's.
+    """
+    if marks := [mark for mark in getattr(processor, "reserved", ()) if mark in prompt]:
+        raise UserError(
+            f"A prompt holds {' and '.join(marks)} in its own words.",
+            "These tokens say where images stand; they are written for each image, and nowhere else.",
+            "Remove them from the template or from the indication, and give images as files.",
+        )
     content: list[dict[str, str]] = [{"type": "image"} for _ in range(n_images)]
     content.append({"type": "text", "text": prompt})
     messages = [{"role": "user", "content": content}]

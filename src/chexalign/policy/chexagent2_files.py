@@ -1,0 +1,116 @@
+"""CheXagent-2 on disk: telling its folders, making transformers know it, and holding its weights against the model."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from chexalign.errors import UserError
+from chexalign.policy.chexagent2_tokenizer import has_tokenizer
+
+_INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
+_SHOWN = 3  # names in a message
+
+
+def is_chexagent2(folder: Path) -> bool:
+    """True for the published files and for what is saved here; CheXagent-8B has the same model type and is not."""
+    config = _json(folder / "config.json")
+    return config.get("model_type") == "chexagent" and not {"qformer_config", "text_config"} & config.keys()
+
+
+def is_complete(folder: Path) -> bool:
+    """True when nothing is missing that prompts are made with: the published folder describes no image processor."""
+    return is_chexagent2(folder) and has_tokenizer(folder)
+
+
+def register() -> None:
+    """Makes transformers' Auto classes load CheXagent-2 with the classes here, and never with code from its folder.
+
+    From then on in this process CheXagent-8B is refused, since transformers tells models by their type alone.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    from chexalign.policy.chexagent2_config import MODEL_TYPE, CheXagentConfig
+    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+
+    AutoConfig.register(MODEL_TYPE, CheXagentConfig, exist_ok=True)
+    for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
+        auto.register(CheXagentConfig, CheXagentForCausalLM, exist_ok=True)
+
+
+def check_weights(folder: Path, config: Any) -> int:
+    """The number of values in the weight files, whose names and shapes are exactly the model's.
+
+    Only headers are read. Without this, transformers would draw missing weights at random and go on.
+    Raises: UserError naming what differs.
+    """
+    found, wanted = tensor_shapes(folder), model_shapes(config)
+    missing, more = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    other = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
+    if missing or more or other:
+        raise UserError(
+            f"The weights in {folder} are not those of CheXagent-2 as its config.json describes it.",
+            "; ".join(
+                f"{what}: {', '.join(names[:_SHOWN])}" + f" and {len(names) - _SHOWN} others" * (len(names) > _SHOWN)
+                for what, names in (("missing", missing), ("unknown", more), ("of another shape", other))
+                if names
+            )
+            + ".",
+            "Complete the folder; where only shapes differ, config.json needs the right sizes.",
+        )
+    return sum(_product(shape) for shape in found.values())
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in a folder's safetensors files, by name.
+
+    Raises: UserError when there are no such files, or one is cut short.
+    """
+    listed = _json(folder / _INDEX).get("weight_map")
+    paths = [folder / name for name in sorted(set(listed.values()))] if listed else [folder / _WHOLE]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        shapes |= _header(path)
+    return shapes
+
+
+def model_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor that the model of a configuration reads, by its published name; no memory is taken."""
+    import torch
+
+    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+
+    with torch.device("meta"):
+        model = CheXagentForCausalLM(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _header(path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            entries = json.loads(file.read(length))
+    except (OSError, ValueError, struct.error) as e:
+        raise UserError(
+            f"The weight file {path} is missing or cut short ({type(e).__name__}).",
+            "The model would be incomplete.",
+            "Fetch the file again; weights are read from safetensors files alone.",
+        ) from e
+    return {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    out = 1
+    for size in shape:
+        out *= size
+    return out
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
