@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 
 from chexalign import atomic, progress
 from chexalign.errors import UserError
-from chexalign.spread import PartResult
+from chexalign.spread import PartResult, Threads
 from chexalign.stage import StageKey, locked, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.types import Prompt
@@ -280,3 +281,59 @@ def test_progress_is_shown_on_a_pipe_too():
         b.set_postfix_str("loss 0.5")
     assert "draw candidates" in talk.getvalue()
     assert "2/3" in talk.getvalue()
+
+
+def test_only_the_first_parts_are_made_and_the_table_is_finished_later(table, writer):
+    partial = run(table, writer, only=2)
+    assert (partial.rows, writer.calls()) == (4, [0, 1])
+    assert Manifest.load(table.folder) is None
+    assert run(table, writer, only=2) == partial
+    assert writer.calls() == []
+    whole = run(table, writer)
+    assert (whole.rows, writer.calls()) == (10, [2, 3, 4])
+    assert run(table, writer, only=1) == whole, "a finished table is not undone"
+
+
+def test_a_table_that_loses_too_many_rows_stops_and_keeps_what_is_done(table, writer):
+    with pytest.raises(UserError, match="blank 3") as e:
+        run(table, writer, most_dropped=2, label="candidates")
+    assert "allows 2" in str(e.value)
+    assert writer.calls() == [0, 1, 2]
+    with pytest.raises(UserError, match="blank 3"):  # of those that are there already
+        run(table, writer, most_dropped=2)
+    assert writer.calls() == []
+    assert run(table, writer, most_dropped=5).dropped == {"blank": 5}
+    assert writer.calls() == [3, 4]
+
+
+def test_progress_says_rows_and_tokens(table, writer):
+    with redirect_stderr(io.StringIO()) as err:
+        run(table, writer)
+    assert "10 rows, 5 dropped" in err.getvalue()
+    assert "tokens/s" in err.getvalue()
+
+
+def test_threads_make_parts_at_the_same_time_in_one_process(table, tmp_path):
+    (tmp_path / "notes").mkdir()
+    barrier = threading.Barrier(2, timeout=20)
+
+    class Meeting(Writer):
+        def part(self, index):
+            barrier.wait()  # passes only with two parts under way
+            return super().part(index)
+
+    worker = Meeting(tmp_path / "notes")
+    manifest = run(table, worker, n_parts=4, spread=Threads(2))
+    assert manifest.rows == 8
+    assert worker.calls() == [0, 1, 2, 3]
+
+
+def test_an_error_in_a_thread_comes_out_and_what_is_done_stays(table, writer):
+    (writer.notes / "fail-2").touch()
+    with pytest.raises(UserError, match="Part 2 is bad"):
+        run(table, writer, spread=Threads(1))
+    begun = writer.calls()  # perhaps one more than the failed one: a thread may have taken it before it was called off
+    assert begun[:3] == [0, 1, 2]
+    (writer.notes / "fail-2").unlink()
+    assert run(table, writer, spread=Threads(1)).rows == 10
+    assert writer.calls() == [2, *(i for i in (3, 4) if i not in begun)]
