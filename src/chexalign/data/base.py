@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
 from chexalign.errors import UserError
 from chexalign.ids import digest
 from chexalign.types import Study
+
+# Fixed for good: which patients are tested on stays the same whatever the seed of a run.
+SPLIT_SEED = 20261122
+
+BEYOND = "beyond_the_split"  # why a study that could be used is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,65 @@ def assign_splits(ids: list[str], sizes: dict[str, int], *, seed: int) -> dict[s
 
     Raises: UserError when the sizes ask for more than there is.
     """
-    wanted = sum(sizes.values())
-    if wanted > len(ids):
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise UserError(
-            f"data.split asks for {wanted} studies: " + ", ".join(f"{name} {n}" for name, n in sizes.items()) + ".",
-            f"The collection has {len(ids)} usable ones.",
-            "Make the splits smaller, e.g. --set data.split."
-            + f"{largest}={max(1, sizes[largest] - wanted + len(ids))}",
-        )
+    if sum(sizes.values()) > len(ids):
+        raise too_few(sizes, len(ids))
     order = sorted(ids, key=lambda i: digest("split", seed, i))
     names = [name for name, n in sizes.items() for _ in range(n)]
     return dict(zip(order, names, strict=False))
+
+
+def assign_by_patient(
+    patients: Mapping[str, str],
+    sizes: Mapping[str, int],
+    *,
+    seed: int,
+    reason: Callable[[str], str | None] = lambda _: None,
+) -> tuple[dict[str, str], Counter[str]]:
+    """A split for at most as many studies as the sizes ask for, no patient in two splits, and why others have none.
+
+    `patients` has the patient of each study. Patients come in an order that depends on the seed and each alone.
+    `reason` says why a study cannot be used; it is asked only where the answer decides which studies a split gets,
+    so a caller to whom it is costly checks the studies of a split that takes all that is left when it makes them.
+    """
+    places = {patient: digest("split", seed, patient) for patient in set(patients.values())}
+    order = sorted(patients, key=lambda i: (places[patients[i]], patients[i]))
+    groups = [list(group) for _, group in groupby(order, key=lambda i: patients[i])]
+    splits: dict[str, str] = {}
+    dropped = Counter[str]()
+    taken = 0
+    for name, size in sizes.items():
+        takes_all, room = sum(map(len, groups[taken:])) <= size, size
+        while room > 0 and taken < len(groups):
+            usable = groups[taken] if takes_all else list(_usable(groups[taken], reason, dropped))
+            splits |= dict.fromkeys(usable[:room], name)
+            dropped[BEYOND] += max(0, len(usable) - room)
+            room -= len(usable[:room])
+            taken += 1
+    dropped[BEYOND] += sum(map(len, groups[taken:]))
+    return splits, +dropped
+
+
+def held_out_first(sizes: Mapping[str, int]) -> dict[str, int]:
+    """The sizes in an order in which more studies to train on change nothing of the splits for evaluation."""
+    first = [name for name in ("test", "validation", "prefer") if name in sizes]
+    return {name: sizes[name] for name in [*first, *(name for name in sizes if name not in first)]}
+
+
+def _usable(group: list[str], reason: Callable[[str], str | None], dropped: Counter[str]) -> Iterator[str]:
+    for i in group:
+        why = reason(i)
+        if why is None:
+            yield i
+        else:
+            dropped[why] += 1
+
+
+def too_few(sizes: Mapping[str, int], there: int) -> UserError:
+    """The error for sizes that ask for more studies than there are."""
+    wanted = sum(sizes.values())
+    largest = max(sizes, key=lambda name: sizes[name])
+    return UserError(
+        f"data.split asks for {wanted} studies: " + ", ".join(f"{name} {n}" for name, n in sizes.items()) + ".",
+        f"The collection has {there} usable ones.",
+        f"Make the splits smaller, e.g. --set data.split.{largest}={max(1, sizes[largest] - wanted + there)}",
+    )

@@ -12,6 +12,7 @@ import re
 import tarfile
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -86,16 +87,17 @@ def _unreadable(path: Path, name: str, error: Exception) -> UserError:
     )
 
 
-def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
-    """All reports of the archive, in order of their number; sections that are absent or blank are None.
+def read_reports(archive: Path, views: Mapping[str, str]) -> list[OpenIReport]:
+    """All reports of the archive, or of the folder that it was unpacked to, in order of their number.
 
+    Sections that are absent or blank are None.
     Raises: UserError when the archive is missing, damaged or holds no report.
     """
     try:
-        with tarfile.open(archive) as tar:
-            members = [m for m in tar if m.isfile() and m.name.endswith(".xml")]
-            reports = [_parse(tar.extractfile(m).read(), views) for m in members]  # type: ignore[union-attr]
-            _read_to_the_end(tar)
+        if archive.is_dir():
+            reports = [_parse(path.read_bytes(), views) for path in archive.rglob("*.xml")]
+        else:
+            reports = _packed_reports(archive, views)
     except (*_DAMAGED, tarfile.TarError, ElementTree.ParseError, ValueError) as e:
         raise _unreadable(archive, ARCHIVE_NAME, e) from e
     if not reports:
@@ -107,17 +109,28 @@ def read_reports(archive: Path, views: dict[str, str]) -> list[OpenIReport]:
     return sorted(reports, key=lambda r: (len(r.id), r.id))
 
 
+def _packed_reports(archive: Path, views: Mapping[str, str]) -> list[OpenIReport]:
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar if m.isfile() and m.name.endswith(".xml")]
+        reports = [_parse(tar.extractfile(m).read(), views) for m in members]  # type: ignore[union-attr]
+        _read_to_the_end(tar)
+    return reports
+
+
 def _read_to_the_end(tar: tarfile.TarFile) -> None:
     """The checksum stands at the end of a gzip file: without it a damaged archive loses reports in silence."""
     while tar.fileobj is not None and tar.fileobj.read(_BLOCK_BYTES):
         pass
 
 
-def usable(reports: list[OpenIReport]) -> tuple[list[OpenIReport], Counter[str]]:
-    """The reports that a study can be made of, and how many were dropped for which reason."""
+def usable(reports: list[OpenIReport], *, coded: bool = True) -> tuple[list[OpenIReport], Counter[str]]:
+    """The reports that a study can be made of, and how many were dropped for which reason.
+
+    `coded` leaves out those that no indexer gave codes to.
+    """
     kept, dropped = [], Counter[str]()
     for report in reports:
-        reason = _reason_to_drop(report)
+        reason = _reason_to_drop(report, coded=coded)
         if reason:
             dropped[reason] += 1
         else:
@@ -125,12 +138,12 @@ def usable(reports: list[OpenIReport]) -> tuple[list[OpenIReport], Counter[str]]
     return kept, dropped
 
 
-def _reason_to_drop(report: OpenIReport) -> str | None:
+def _reason_to_drop(report: OpenIReport, *, coded: bool) -> str | None:
     if report.findings is None:
         return "no_findings_section"
     if not report.images:
         return "no_parent_image"
-    if "No Indexing" in report.codes:
+    if coded and "No Indexing" in report.codes:
         return "not_indexed"
     return None
 
@@ -142,7 +155,7 @@ def strip_deidentified(text: str) -> str:
     return _SPACE.sub(" ", text).lstrip(" .,;:").rstrip(" ,;")
 
 
-def _parse(xml: bytes, views: dict[str, str]) -> OpenIReport:
+def _parse(xml: bytes, views: Mapping[str, str]) -> OpenIReport:
     root = ElementTree.fromstring(xml)
     uid = root.find("uId")
     if uid is None or not uid.get("id"):

@@ -1,0 +1,160 @@
+"""MIMIC-CXR: reports as text files, with the images of MIMIC-CXR-JPG and its official splits.
+
+    ROOT/mimic-cxr-2.0.0-split.csv.gz, ROOT/mimic-cxr-2.0.0-metadata.csv.gz     (packed or not)
+    ROOT/files/p10/p10000032/s50414267/DICOMID.jpg
+    ROOT/mimic-cxr-reports/files/p10/p10000032/s50414267.txt                    (or under `archive`)
+
+The official training patients are shared out among the splits sft and prefer; validate and test stay as they are.
+Source: Johnson et al. 2019, PhysioNet; credentialed data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from chexalign.data.base import BEYOND, SPLIT_SEED, DropStudyError, Item, assign_by_patient
+from chexalign.data.images import image_ref, of_the_views
+from chexalign.data.layout import find_file, need_root, not_there
+from chexalign.data.mimic_tables import METADATA_NAMES, SOURCE, SPLIT_NAMES, Exam, read_exams, read_splits, with_priors
+from chexalign.data.sections import Sections, read_sections
+from chexalign.errors import UserError
+from chexalign.types import ImageRef, Study
+
+LICENSE = "PhysioNet Credentialed Health Data License 1.5.0"
+
+_OURS = {"train": ("sft", "prefer"), "validate": ("validation",), "test": ("test",)}
+
+
+class MimicCXR:
+    """MIMIC-CXR reports with the JPEG images of MIMIC-CXR-JPG, in the official splits."""
+
+    license = LICENSE
+    synthetic = False
+
+    def __init__(
+        self,
+        *,
+        split: dict[str, int],
+        views: tuple[Literal["frontal", "lateral"], ...] = ("frontal",),
+        root: Path | None = None,
+        images: Path | None = None,
+        archive: Path | None = None,
+        prior: bool | None = None,
+    ) -> None:
+        self.split, self.views, self.prior = split, views, bool(prior)
+        self.root, self.images, self.archive = root, images, archive
+        self._reports_folder = self._images_folder = Path()
+
+    def items(self) -> tuple[list[Item], dict[str, int]]:
+        """At most as many studies as each split asks for.
+
+        Reports are opened only where it depends on them which studies a split gets: not for a split that takes all
+        that there is. Cost: the two tables, 1.5 s for the 377,110 images of the collection, and those reports.
+        """
+        root = need_root(self.root, SOURCE, f"{SPLIT_NAMES[0]} and the images")
+        exams, malformed = read_exams(find_file([root], METADATA_NAMES, SOURCE))
+        official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
+        self._find_folders(root, exams)
+        of_study = {exam.study: exam for exam in (with_priors(exams) if self.prior else exams)}
+        dropped = Counter(malformed_row=malformed)
+        splits: dict[str, str] = {}
+        for name, ours in _OURS.items():
+            sizes = {split: self.split[split] for split in ours if self.split.get(split)}
+            theirs = {i: exam.patient for i, exam in of_study.items() if official.get(i) == name}
+            found, why = assign_by_patient(theirs, sizes, seed=SPLIT_SEED, reason=lambda i: self._reason(of_study[i]))
+            self._need_some(sizes, found, len(theirs))
+            splits |= found
+            dropped += why
+        dropped["no_official_split"] += sum(official.get(i) not in _OURS for i in of_study)
+        items = [Item(f"s{i}", splits[i], exam) for i, exam in of_study.items() if i in splits]
+        return items, dict(sorted((+dropped).items(), key=lambda pair: pair[0] == BEYOND))
+
+    def study(self, item: Item, images: Path) -> Study:
+        """The study of one exam; its findings and its indication are the report's, on one line each."""
+        exam: Exam = item.payload
+        found = self._sections(exam)
+        if found.findings is None:
+            raise DropStudyError("no_findings_section")
+        chosen = of_the_views(exam.images, self.views)
+        if not chosen:
+            raise DropStudyError("no_image_of_the_views")
+        refs = [image_ref(self._image(exam, exam.study, dicom), view) for dicom, view in chosen]
+        if exam.prior is not None:
+            refs.append(self._prior_ref(exam, *exam.prior))
+        return Study(
+            id=item.id,
+            patient_id=exam.patient,
+            images=tuple(refs),
+            indication=found.indication,
+            reference=found.findings,
+            impression=found.impression,
+            codes=(),
+            split=item.split,
+            source=SOURCE,
+            license=self.license,
+        )
+
+    def _prior_ref(self, exam: Exam, study: str, dicom: str) -> ImageRef:
+        try:
+            return image_ref(self._image(exam, study, dicom), "frontal", role="prior")
+        except DropStudyError as e:
+            raise DropStudyError(f"prior_{e}") from None
+
+    def _reason(self, exam: Exam) -> str | None:
+        """Why an exam cannot be used, as far as that can be known without opening images."""
+        chosen = of_the_views(exam.images, self.views)
+        if not chosen:
+            return "no_image_of_the_views"
+        if not all(self._image(exam, exam.study, dicom).is_file() for dicom, _ in chosen):
+            return "image_missing"
+        try:
+            return None if self._sections(exam).findings else "no_findings_section"
+        except DropStudyError as e:
+            return str(e)
+
+    def _sections(self, exam: Exam) -> Sections:
+        path = self._reports_folder / exam.folder / f"s{exam.study}.txt"
+        try:
+            return read_sections(path.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            raise DropStudyError("report_missing") from None
+        except OSError:
+            raise DropStudyError("report_unreadable") from None
+
+    def _image(self, exam: Exam, study: str, dicom: str) -> Path:
+        return self._images_folder / exam.folder / f"s{study}" / f"{dicom}.jpg"
+
+    def _find_folders(self, root: Path, exams: Sequence[Exam]) -> None:
+        """Finds the folders of p10 to p19 for reports and for images."""
+        tops = [top for top in (self.archive, root) if top is not None]
+        places = [top / name for top in tops for name in ("mimic-cxr-reports/files", "files", ".")]
+        reports = (f"{exam.folder}/s{exam.study}.txt" for exam in exams)
+        self._reports_folder = _holding(places, reports, tops[0], "mimic-cxr-reports/files")
+        top = self.images or root
+        jpegs = (f"{exam.folder}/s{exam.study}/{exam.images[0][0]}.jpg" for exam in exams)
+        self._images_folder = _holding([top / "files", top], jpegs, top, "files")
+
+    def _need_some(self, sizes: dict[str, int], found: dict[str, str], there: int) -> None:
+        for split in sizes:
+            if split not in found.values():
+                raise UserError(
+                    f"data.split.{split} has no study.",
+                    f"Of its official split {there} studies are listed, and none of them has report, findings, image "
+                    "of the views and a place in the split.",
+                    "Check that reports and images are of one release; make the other split smaller if two share one.",
+                )
+
+
+def _holding(places: Sequence[Path], names: Iterable[str], top: Path, official: str) -> Path:
+    """The first place that holds one of the files; usually the first file is there, so few are looked for."""
+    places = [place for place in places if any((place / f"p{n}").is_dir() for n in range(10, 20))]
+    first = None
+    for name in names:
+        first = first or name
+        for place in places:
+            if (place / name).is_file():
+                return place
+    raise not_there(top, f"{official}/{first or 'p10'}, nor that of any other study", SOURCE)

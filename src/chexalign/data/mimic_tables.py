@@ -1,0 +1,101 @@
+"""The tables of MIMIC-CXR-JPG: which exams there are, their images and views, and what came before each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chexalign.data.images import FRONTAL, LATERAL, view_of
+from chexalign.data.layout import read_columns
+from chexalign.types import View
+
+SOURCE = "mimic-cxr"
+SPLIT_NAMES = ("mimic-cxr-2.0.0-split.csv.gz", "mimic-cxr-2.0.0-split.csv")
+METADATA_NAMES = ("mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-metadata.csv")
+
+_COLUMNS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
+# Where ViewPosition is empty, the name of the view's code often is not.
+_CODED = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP", "LATERAL": "LATERAL", "LEFT LATERAL": "LL"}
+_ORDER = {word: place for place, word in enumerate((*FRONTAL, *LATERAL))}
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """One study as the collection's tables list it."""
+
+    study: str
+    patient: str
+    taken: tuple[str, float]  # date, and the time as a number, HHMMSS
+    images: tuple[tuple[str, View], ...]  # (DICOM id, view), the best of each view first
+    prior: tuple[str, str] | None = None  # study and DICOM id of the newest earlier frontal image
+
+    @property
+    def folder(self) -> str:
+        """The patient's folder, as "p10/p10000032"."""
+        return f"p{self.patient[:2]}/p{self.patient}"
+
+    @property
+    def frontal(self) -> str | None:
+        """The DICOM id of the frontal image that is taken where there are several."""
+        return next((dicom for dicom, view in self.images if view == "frontal"), None)
+
+
+def read_exams(metadata: Path) -> tuple[list[Exam], int]:
+    """All exams in the order of the table of metadata, and how many of its rows have no proper ids.
+
+    PA goes before AP, and a lateral image follows.
+
+    Raises: UserError when the table is damaged or another one.
+    """
+    images: defaultdict[tuple[str, str], list[tuple[int, str, View]]] = defaultdict(list)
+    taken: dict[str, tuple[str, float]] = {}
+    malformed = 0
+    for row in read_columns(metadata, (*_COLUMNS, "ViewCodeSequence_CodeMeaning"), SOURCE):
+        dicom, patient, study, position, date, time, coded = row
+        if not (patient.isdigit() and study.isdigit() and dicom.replace("-", "").isalnum()):  # they become paths
+            malformed += 1
+            continue
+        word = position.strip().upper() or _CODED.get(coded.strip().upper(), "")
+        images[study, patient].append((_ORDER.get(word, len(_ORDER)), dicom, view_of(word)))
+        taken.setdefault(study, (date, _number(time)))
+    exams = [
+        Exam(study, patient, taken[study], tuple((dicom, view) for _, dicom, view in sorted(found)))
+        for (study, patient), found in images.items()
+    ]
+    return exams, malformed
+
+
+def read_splits(split: Path) -> dict[str, str]:
+    """The official split of each study: train, validate or test.
+
+    Raises: UserError when the table is damaged or another one.
+    """
+    return {study: name for study, name in read_columns(split, ("study_id", "split"), SOURCE)}  # noqa: C416 (typed so)
+
+
+def with_priors(exams: Iterable[Exam]) -> list[Exam]:
+    """The exams, each with the newest earlier frontal image of its patient where there is one."""
+    exams = list(exams)
+    of_patient: defaultdict[str, list[Exam]] = defaultdict(list)
+    for exam in exams:
+        if exam.frontal is not None:
+            of_patient[exam.patient].append(exam)
+    return [_with_prior(exam, of_patient[exam.patient]) for exam in exams]
+
+
+def _with_prior(exam: Exam, others: list[Exam]) -> Exam:
+    earlier = [other for other in others if other.taken < exam.taken]
+    newest = max(earlier, key=lambda other: (other.taken, other.study), default=None)
+    if newest is None or newest.frontal is None:
+        return exam
+    return replace(exam, prior=(newest.study, newest.frontal))
+
+
+def _number(time: str) -> float:
+    """A number that orders times of a day; the table writes them as HHMMSS.fff without leading zeros."""
+    try:
+        return float(time)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,151 @@
+"""Small collections in the layouts in which their owners ship them; every sentence in them is written here."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+FINDINGS = (
+    "The lungs are clear. The heart is of normal size.",
+    "There is a small left pleural effusion. No pneumothorax.",
+    "The heart is mildly enlarged. No focal consolidation.",
+    "Patchy opacity at the right base. No effusion.",
+)
+METADATA = (
+    *("dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns"),
+    *("StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning"),
+    "PatientOrientationCodeSequence_CodeMeaning",
+)
+
+
+def write_image(path: Path, *, seed: int = 0, side: int = 24) -> Path:
+    """A small gray image of noise, JPEG or PNG by the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = random.Random(f"{seed} {path.name}").randbytes(side * side)
+    Image.frombytes("L", (side, side), noise).save(path)
+    return path
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """A CSV file, packed where its name ends with gz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", encoding="utf-8", newline="") as f:
+        csv.writer(f).writerows([header, *rows])
+    return path
+
+
+def report(findings: str | None, *, indication: str = "Cough.", impression: str = "See above.") -> str:
+    """A report as MIMIC-CXR has them: a blank before each line, headings with a colon."""
+    texts = {"INDICATION": indication, "COMPARISON": "None.", "FINDINGS": findings, "IMPRESSION": impression}
+    sections = "".join(f" {name}:  {text}\n \n" for name, text in texts.items() if text is not None)
+    return f"{' ' * 33}FINAL REPORT\n{sections}"
+
+
+def mimic_exam(
+    study: int, patient: int, views: Mapping[str, str], *, date: int = 21800101, time: str = "83000.5", coded: str = ""
+) -> list[list[Any]]:
+    """Rows of the metadata of one exam; `views` has the ViewPosition of each DICOM id."""
+    return [
+        [dicom, patient, study, "CHEST (PA AND LAT)", view, 24, 24, date, time, "", coded, "Erect"]
+        for dicom, view in views.items()
+    ]
+
+
+def mimic_tree(root: Path, *, patients: int = 12, exams: int = 2, images: bool = True) -> Path:
+    """MIMIC-CXR-JPG with the reports of MIMIC-CXR inside: patients of `exams` studies, frontal and lateral.
+
+    A fourth of the patients is validate or test. Every fifth report has no findings.
+    """
+    metadata, splits = [], []
+    for n in range(patients):
+        patient = 10_000_000 + 1_234_567 * n % 9_999_999
+        split = {2: "validate", 3: "test"}.get(n % 8, "train")
+        for k in range(exams):
+            study = 50_000_000 + n * 100 + k
+            dicoms = {f"{study:08x}-aaaaaaaa": "PA" if k % 2 else "AP", f"{study:08x}-bbbbbbbb": "LATERAL"}
+            metadata += mimic_exam(study, patient, dicoms, date=21800101 + k, time=f"{9 - k % 2}3000.25")
+            splits += [[dicom, study, patient, split] for dicom in dicoms]
+            folder = f"p{str(patient)[:2]}/p{patient}"
+            text = root / f"mimic-cxr-reports/files/{folder}/s{study}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text(report(None if (n + k) % 5 == 4 else FINDINGS[(n + k) % len(FINDINGS)]))
+            for dicom in dicoms if images else ():
+                write_image(root / f"files/{folder}/s{study}/{dicom}.jpg", seed=study)
+    write_csv(root / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA, metadata)
+    write_csv(root / "mimic-cxr-2.0.0-split.csv.gz", ("dicom_id", "study_id", "subject_id", "split"), splits)
+    return root
+
+
+def openi_xml(number: int, *, findings: str | None, images: Sequence[str]) -> str:
+    """One report of OpenI."""
+    sections = {
+        "COMPARISON": "None.",
+        "INDICATION": "XXXX with cough.",
+        "FINDINGS": findings,
+        "IMPRESSION": "As above.",
+    }
+    texts = "".join(f'<AbstractText Label="{k}">{v}</AbstractText>' for k, v in sections.items() if v is not None)
+    parents = "".join(f'<parentImage id="{name}"><figureId>F1</figureId></parentImage>' for name in images)
+    body = f"<MedlineCitation><Article><Abstract>{texts}</Abstract></Article></MedlineCitation>"
+    return f'<eCitation><uId id="CXR{number}"/>{body}<MeSH><major>normal</major></MeSH>{parents}</eCitation>'
+
+
+def openi_tree(root: Path, *, studies: int = 12) -> Path:
+    """OpenI: XML reports, PNG images, and the table of their views; every sixth report has no findings."""
+    views = []
+    for n in range(1, studies + 1):
+        names = [f"CXR{n}_IM-{n:04d}-1001", f"CXR{n}_IM-{n:04d}-2001"]
+        text = None if n % 6 == 0 else FINDINGS[n % len(FINDINGS)]
+        path = root / f"ecgen-radiology/{n}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(openi_xml(n, findings=text, images=names))
+        for name, view in zip(names, ("Frontal", "Lateral"), strict=True):
+            write_image(root / f"NLMCXR_png/{name}.png", seed=n)
+            views.append([n, f"{name.removeprefix('CXR')}.dcm.png", view])
+    write_csv(root / "indiana_projections.csv", ("uid", "filename", "projection"), views)
+    return root
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The rows as CSV, TSV, JSON lines or Parquet, by the name; lists are joined by `|` where cells are texts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        cells = [["|".join(v) if isinstance(v, list) else v for v in row.values()] for row in rows]
+        with path.open("w", newline="") as f:
+            csv.writer(f, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([list(rows[0]), *cells])
+    return path
+
+
+def table_rows(folder: Path, *, studies: int = 12) -> list[dict[str, Any]]:
+    """Rows of a table with two studies per patient, frontal and lateral, and their images."""
+    rows = []
+    for n in range(studies):
+        names = [f"img/{n}_f.png", f"img/{n}_l.jpg"]
+        for name in names:
+            write_image(folder / name, seed=n)
+        rows.append(
+            {
+                "id": f"study{n}",
+                "patient": f"p{n // 2}",
+                "images": names,
+                "view": ["frontal", "lateral"],
+                "findings": FINDINGS[n % len(FINDINGS)],
+                "indication": "Cough." if n % 2 else None,
+            }
+        )
+    return rows

@@ -1,0 +1,133 @@
+"""Sections of hand-made reports, one for every awkward kind."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chexalign.data.sections import Sections, read_sections
+
+PLAIN = """                                 FINAL REPORT
+ EXAMINATION:  CHEST (PA AND LAT)
+
+ INDICATION:  ___ year old with cough  // pneumonia?
+
+ TECHNIQUE:  Chest PA and lateral
+
+ COMPARISON:  ___
+
+ FINDINGS:
+
+ The lungs are clear.  The heart is of
+ normal size.
+
+ IMPRESSION:
+
+ No acute process.
+"""
+
+
+def report(*sections: tuple[str, str]) -> str:
+    """A report of MIMIC's look: one blank before each line, headings with a colon."""
+    return "\n FINAL REPORT\n" + "".join(f" {name}:  {text}\n \n" for name, text in sections)
+
+
+def test_a_plain_report():
+    assert read_sections(PLAIN) == Sections(
+        findings="The lungs are clear. The heart is of normal size.",
+        impression="No acute process.",
+        indication="___ year old with cough // pneumonia?",
+        comparison="___",
+    )
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        *("FINDINGS", "FINDING", "FINDNGS", "Findings", "REPORT", "CHEST, TWO VIEWS", "PA AND LATERAL VIEWS"),
+        *("AP CHEST", "PORTABLE CHEST RADIOGRAPH", "SINGLE FRONTAL VIEW OF THE CHEST", "CHEST FINDINGS"),
+        "CHEST PA AND LATERAL RADIOGRAPH",
+    ],
+)
+def test_headings_of_the_findings(heading):
+    assert read_sections(report((heading, "Clear lungs."), ("IMPRESSION", "Normal."))).findings == "Clear lungs."
+
+
+@pytest.mark.parametrize("heading", ["IMPRESSION", "CONCLUSION", "IMPRESSON", "FINDINGS/IMPRESSION", "OPINION", "IMP"])
+def test_headings_of_the_impression(heading):
+    found = read_sections(report(("INDICATION", "Cough."), (heading, "Normal chest.")))
+    assert (found.impression, found.findings) == ("Normal chest.", None)
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["INDICATION", "REASON FOR EXAM", "REASON FOR THIS EXAMINATION", "HISTORY", "CLINICAL HISTORY", "Indication"],
+)
+def test_headings_of_the_indication(heading):
+    assert read_sections(report((heading, "Fever."), ("FINDINGS", "Clear."))).indication == "Fever."
+
+
+def test_an_indication_goes_before_a_history():
+    for order in (("INDICATION", "HISTORY"), ("HISTORY", "INDICATION")):
+        texts = {"INDICATION": "Fever.", "HISTORY": "Smoker."}
+        assert read_sections(report(*((name, texts[name]) for name in order))).indication == "Fever."
+
+
+def test_of_two_sections_of_one_name_the_last_counts():
+    text = report(("FINDINGS", "Small effusion."), ("IMPRESSION", "Effusion."), ("FINDINGS", "No effusion."))
+    assert read_sections(text).findings == "No effusion."
+
+
+def test_an_empty_section_is_none_and_replaces_nothing():
+    text = report(("FINDINGS", "Clear."), ("COMPARISON", ""), ("FINDINGS", ""))
+    assert (read_sections(text).findings, read_sections(text).comparison) == ("Clear.", None)
+
+
+def test_parts_of_the_body_stay_in_their_section():
+    text = report(
+        ("FINDINGS", ""),
+        ("LUNGS", "Clear."),
+        ("LINES AND TUBES", "None."),
+        ("CHEST WALL", "Intact."),
+        ("IMPRESSION", "Normal."),
+    )
+    assert read_sections(text).findings == "LUNGS: Clear. LINES AND TUBES: None. CHEST WALL: Intact."
+
+
+@pytest.mark.parametrize("heading", ["NOTIFICATION", "RECOMMENDATION(S)", "WET READ", "ADDENDUM", "SOMETHING ELSE"])
+def test_other_headings_end_a_section(heading):
+    text = report(("FINDINGS", "Clear."), ("IMPRESSION", "Normal."), (heading, "Told to the team by phone."))
+    assert read_sections(text).impression == "Normal."
+
+
+def test_an_addendum_above_the_report():
+    text = " ADDENDUM  A line was missed.\n ______________________________\n" + PLAIN
+    assert read_sections(text) == read_sections(PLAIN)
+
+
+def test_times_ratios_and_lists_are_no_headings():
+    text = report(("FINDINGS", "Seen at\n AT 8:30 AM by phone.\n 1. Clear.\n Ratio 2: 1."))
+    assert read_sections(text).findings == "Seen at AT 8:30 AM by phone. 1. Clear. Ratio 2: 1."
+
+
+@pytest.mark.parametrize("text", ["FINDINGS:Clear lungs.", "FINDINGS :  Clear lungs.", "\tFINDINGS:\tClear lungs."])
+def test_blanks_around_the_colon_do_not_matter(text):
+    assert read_sections(text).findings == "Clear lungs."
+
+
+def test_lines_may_end_as_on_windows():
+    assert read_sections(PLAIN.replace("\n", "\r\n")) == read_sections(PLAIN)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "No headings at all.", "FINAL REPORT\n\n The lungs are clear."])
+def test_without_headings_there_are_no_sections(text):
+    assert read_sections(text) == Sections()
+
+
+def test_a_report_of_an_impression_alone():
+    assert read_sections(report(("IMPRESSION", "Normal."))) == Sections(impression="Normal.")
+
+
+@given(st.text(alphabet="AFGINDS: \n_abc\r1", max_size=200))
+def test_any_text_gives_sections_of_one_line(text):
+    found = read_sections(text)
+    assert all(s is None or (s and s == " ".join(s.split())) for s in (found.findings, found.impression))
