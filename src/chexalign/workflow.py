@@ -16,6 +16,7 @@ from chexalign.data.templates import get_template
 from chexalign.errors import UserError
 from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
 from chexalign.policy.base import Decoding
+from chexalign.privacy import check_license
 from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import SFT, SHUFFLED, RunFolder
@@ -401,9 +402,14 @@ class Workflow:
         from chexalign.policy.source import EndpointSource, LocalSource
 
         if endpoint is not None:
+            for license_ in sorted({text for i in range(self.studies().parts) for text in self._licenses(i)}):
+                check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
             return EndpointSource(endpoint)
         compute = self.recipe.compute or ComputeSpec()
         return LocalSource(self.run.policy(name), compute.generate, compute.compile)
+
+    def _licenses(self, part: int) -> set[str]:
+        return set(self.run.studies.column(part, "license"))
 
     def _generators(self) -> int:
         """Processes that each hold a policy: one per GPU, or the recipe's `workers` where there is none."""

@@ -11,6 +11,7 @@ import pytest
 
 from chexalign import workflow
 from chexalign.cli import checks, main, plan
+from chexalign.cli.look import Look
 from chexalign.errors import UserError
 from chexalign.judges import stage as judges_stage
 from chexalign.recipe import JudgeSpec
@@ -68,7 +69,7 @@ def test_plan_gives_no_cost_for_a_model_it_has_not_measured(fakes, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     recipe = load_recipe("quick", [f"policy={{model: {tmp_path}}}", "evaluate.metrics=[acme]"])
     checks.check_names(recipe)
-    rows = {stage.stage: stage.seconds for stage in plan.stages(recipe)}
+    rows = {stage.stage: stage.seconds for stage in plan.stages(recipe, Look(()))}
     assert rows["candidates"] is rows["ref_logps"] is rows["predictions"] is rows["metrics"] is None
     assert not [name for name in rows if name.startswith("pretrain")]
 
@@ -76,7 +77,7 @@ def test_plan_gives_no_cost_for_a_model_it_has_not_measured(fakes, tmp_path):
 def test_plan_counts_what_makes_the_tiny_policy():
     tiny = "policy.tiny={vision_epochs: 2, language_epochs: 3, caption_epochs: 5, report_share: 0.5, variants: 4}"
     settings = [tiny, "data.split.sft=10", "data.split.prefer=6", "sft.epochs=7"]
-    rows = {stage.stage: stage.rows for stage in plan.stages(load_recipe("quick", settings))}
+    rows = {stage.stage: stage.rows for stage in plan.stages(load_recipe("quick", settings), Look(()))}
     assert rows["pretrain/phantoms"] == 4 * 16
     assert rows["pretrain/tower"] == (16 + 4 * 16) * 2
     assert (rows["pretrain/language"], rows["pretrain/caption"]) == (10 * 3, (16 + 4 * 16 + 5) * 5)
@@ -85,7 +86,7 @@ def test_plan_counts_what_makes_the_tiny_policy():
 
 def test_plan_draws_nothing_where_the_images_are_given(tmp_path):
     recipe = load_recipe("quick", [f"data.images={tmp_path}", "policy.tiny.variants=4"])
-    rows = {stage.stage: stage for stage in plan.stages(recipe)}
+    rows = {stage.stage: stage for stage in plan.stages(recipe, Look(()))}
     assert "pretrain/phantoms" not in rows
     assert rows["studies"].seconds == 0
     coded = recipe.data.split["sft"] + recipe.data.split["prefer"]
@@ -109,7 +110,7 @@ def test_plan_names_every_stage_after_its_folder():
     ]
     folders += [run.pairs(arm).folder for arm in arms] + [run.ref_logps] + [run.policy(arm) for arm in arms]
     folders += [run.predictions("sft").folder.parent, run.metric("chexpert", "sft").folder.parents[1]]
-    assert [stage.stage for stage in plan.stages(recipe)] == [str(path.relative_to("r")) for path in folders]
+    assert [stage.stage for stage in plan.stages(recipe, Look(()))] == [str(path.relative_to("r")) for path in folders]
 
 
 def test_plan_refuses_a_policy_folder_that_is_not_there(fakes, tmp_path):

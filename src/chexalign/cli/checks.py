@@ -9,6 +9,7 @@ from chexalign.errors import UserError
 from chexalign.registry import registry
 
 if TYPE_CHECKING:
+    from chexalign.data.base import Item
     from chexalign.recipe import Recipe, TrainSpec
 
 
@@ -37,8 +38,8 @@ def check_names(recipe: Recipe) -> None:
         )
 
 
-def check_data(recipe: Recipe) -> str:
-    """One line on the studies that are there and those that are left out, with reasons.
+def check_data(recipe: Recipe) -> tuple[list[Item], str]:
+    """The studies that are there, and one line on them and on those that are left out, with reasons.
 
     Raises: UserError when the collection cannot be read or has fewer studies than `data.split` asks for.
     """
@@ -52,7 +53,7 @@ def check_data(recipe: Recipe) -> str:
         )
     items, dropped = make_dataset(recipe).items()
     reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
-    return f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
+    return items, f"{len(items)} studies" + (f"; left out: {reasons}" if reasons else "")
 
 
 def seen_in_training(recipe: Recipe) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from chexalign.cli.checks import check_data, check_names, seen_in_training
 from chexalign.cli.hardware import check_hardware
+from chexalign.cli.look import Look, look_at
 from chexalign.cli.options import add_json, add_recipe, print_rows
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "Checks a recipe, its data and every name in it, and shows its stages with rows and rough cost."
 EXAMPLE = "chexalign plan demo --set sample.n=8"
 
+JUDGES_BASIS = "seconds of judges: one CPU core, as in results/demo.json (reports of 30 words)"
 BASIS = (
     "seconds: one CPU core, rounded from the built-in example as measured in results/demo.json (reports of 30 words, "
     "a policy of 2.3 million parameters); two workers or threads need a little more than half."
@@ -65,26 +67,28 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
     check_names(recipe)
     check_hardware(recipe)
-    available = check_data(recipe)
-    rows = list(stages(recipe))
+    items, available = check_data(recipe)
+    found = look_at(recipe, items)
+    rows = list(stages(recipe, found))
     print_rows([dataclasses.asdict(stage) for stage in rows], as_json=args.json)
     known = sum(stage.seconds or 0 for stage in rows)
     unknown = [stage.stage for stage in rows if stage.seconds is None]
-    print(f"\ndata: {available}\ntotal: about {known / 60:.0f} min of one core", file=sys.stderr)
+    print(f"\ndata: {available}", *found.lines, sep="\n", file=sys.stderr)
+    print(f"total: about {known / 60:,.0f} min", file=sys.stderr)
     if unknown:
         print(f"not counted, they depend on your model and machine: {', '.join(unknown)}", file=sys.stderr)
-    print(BASIS, file=sys.stderr)
+    print(BASIS if recipe.policy.tiny is not None else JUDGES_BASIS, file=sys.stderr)
     if warning := seen_in_training(recipe):
         print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
-def stages(recipe: Recipe) -> Iterator[Stage]:
-    """The stages of a run in order, named after their folders."""
+def stages(recipe: Recipe, found: Look) -> Iterator[Stage]:
+    """The stages of a run in order, named after their folders; `found` has what was seen of the model."""
     split, n = recipe.data.split, recipe.sample.n
     tiny = recipe.policy.tiny is not None
     images = sum(split.values()) * len(recipe.data.views)
-    drawn = images if recipe.data.images is None else 0
+    drawn = images if recipe.data.images is None and tiny else 0
     yield Stage("studies", sum(split.values()), "studies", "data.split", _seconds("draw", drawn))
     if tiny:
         yield from _pretraining(recipe)
@@ -92,14 +96,15 @@ def stages(recipe: Recipe) -> Iterator[Stage]:
         sft = split.get("sft", 0)
         examples, limit = _limited(sft * recipe.sft.epochs, recipe.sft)
         how = f"{sft} studies x {recipe.sft.epochs}{limit}"
-        yield Stage("policy/sft", examples, "examples", how, _seconds("sft", examples, known=tiny))
+        seconds = _seconds("sft", examples) if tiny else found.train_seconds(recipe, examples, backward=True)
+        yield Stage("policy/sft", examples, "examples", how, seconds)
     prompts = split[recipe.sample.split]
     yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
     candidates = n * prompts
-    how, seconds = f"{n} x {prompts} prompts", _seconds("sample", candidates, known=tiny)
-    yield Stage("candidates", candidates, "candidates", how, seconds)
-    yield from _arm_stages(recipe, prompts, known=tiny)
-    yield from _evaluation(recipe, known=tiny)
+    seconds = _seconds("sample", candidates) if tiny else found.sample_seconds(recipe, prompts)
+    yield Stage("candidates", candidates, "candidates", f"{n} x {prompts} prompts", seconds)
+    yield from _arm_stages(recipe, prompts, found)
+    yield from _evaluation(recipe, found)
 
 
 def _pretraining(recipe: Recipe) -> Iterator[Stage]:
@@ -122,9 +127,10 @@ def _pretraining(recipe: Recipe) -> Iterator[Stage]:
         yield Stage(f"pretrain/{part}", each * epochs, "examples", how, _seconds(kind, each * epochs))
 
 
-def _arm_stages(recipe: Recipe, prompts: int, *, known: bool) -> Iterator[Stage]:
+def _arm_stages(recipe: Recipe, prompts: int, found: Look) -> Iterator[Stage]:
     from chexalign.recipe import folder_name
 
+    tiny = recipe.policy.tiny is not None
     arms, candidates = recipe.resolved_arms(), recipe.sample.n * prompts
     for folder, judge in {folder_name(arm.judge): arm.judge for arm in arms.values()}.items():
         seconds = _judge_seconds(judge, candidates)
@@ -132,13 +138,14 @@ def _arm_stages(recipe: Recipe, prompts: int, *, known: bool) -> Iterator[Stage]
     for name, arm in arms.items():
         yield Stage(f"pairs/{name}", prompts, "pairs", f"at most, rule {arm.pairs.rule}", 0.0)
     used = min(recipe.sample.n, 2 * len(arms)) * prompts
-    how, seconds = "at most, candidates that are in a pair", _seconds("ref_logps", used, known=known)
-    yield Stage("ref_logps", used, "candidates", how, seconds)
+    seconds = _seconds("ref_logps", used) if tiny else found.train_seconds(recipe, used, backward=False)
+    yield Stage("ref_logps", used, "candidates", "at most, candidates that are in a pair", seconds)
     for name, arm in arms.items():
         kept = prompts - round(prompts * (arm.train.hold_out or 0))
         pairs, limit = _limited(round(kept * arm.train.epochs), arm.train)
         apart = f", {prompts - kept} held out" if kept < prompts else ""
-        how, seconds = f"at most, epochs: {arm.train.epochs:g}{limit}{apart}", _seconds("train", pairs, known=known)
+        how = f"at most, epochs: {arm.train.epochs:g}{limit}{apart}"
+        seconds = _seconds("train", pairs) if tiny else found.train_seconds(recipe, 2 * pairs, backward=True)
         yield Stage(f"policy/{name}", pairs, "pairs", how, seconds)
 
 
@@ -148,20 +155,22 @@ def _limited(rows: int, spec: SFTSpec | TrainSpec) -> tuple[int, str]:
     return (most, f", updates: {spec.max_steps}") if most < rows else (rows, "")
 
 
-def _evaluation(recipe: Recipe, *, known: bool) -> Iterator[Stage]:
+def _evaluation(recipe: Recipe, found: Look) -> Iterator[Stage]:
+    tiny = recipe.policy.tiny is not None
     spec, arms = recipe.evaluate, len(recipe.resolved_arms())
     tested = recipe.data.split[spec.split]
     reports = tested * (2 + arms)
     how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms > 1]})"
-    yield Stage("predictions", reports, "reports", how, _seconds("greedy", reports, known=known))
+    seconds = _seconds("greedy", reports) if tiny else found.report_seconds(recipe, reports)
+    yield Stage("predictions", reports, "reports", how, seconds)
     each = [_judge_seconds(metric, reports) for metric in recipe.measured()]
     how = f"{len(each)} metrics x {reports} reports, {spec.bootstrap} resamples"
     total = None if None in each else round(sum(filter(None, each)), 1)
     yield Stage("metrics", len(each) * reports, "judgements", how, total)
 
 
-def _seconds(kind: str, rows: float, *, known: bool = True) -> float | None:
-    return round(_SECONDS[kind] * rows, 1) if known else None
+def _seconds(kind: str, rows: float) -> float:
+    return round(_SECONDS[kind] * rows, 1)
 
 
 def _judge_seconds(judge: JudgeSpec, reports: int) -> float | None:

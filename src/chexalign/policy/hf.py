@@ -31,22 +31,22 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image
 
 
 class HFPolicy:
-    """A checkpoint folder in Hugging Face format, loaded for inference."""
+    """A checkpoint folder in Hugging Face format, loaded for inference.
+
+    On the device "meta" it has no weights, and can encode and be measured only.
+    """
 
     def __init__(
         self, folder: Path, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
     ) -> None:
-        from transformers import AutoModelForImageTextToText
 
         check_folder(folder)
         self.folder = folder
-        config = load_config(folder)
+        config = load_config(folder, weights=device != "meta")
         self.processor: Any = load_processor(folder, config)
         check_processor(self.processor, config, folder)
         self.precision = precision
-        self.model: Any = (
-            AutoModelForImageTextToText.from_pretrained(folder, dtype=_DTYPES[precision]).eval().to(device)
-        )
+        self.model: Any = _load(folder, config, _DTYPES[precision], device)
         if compiled:
             self.model.forward = torch.compile(self.model.forward, dynamic=True)
         self.tokenizer: Any = self.processor.tokenizer
@@ -121,6 +121,15 @@ class HFPolicy:
     def _completion(self, row: Row) -> Completion:
         text = self.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
         return Completion(text, len(row.tokens), row.sum_logp, "stop" if row.stopped else "length")
+
+
+def _load(folder: Path, config: Any, dtype: torch.dtype, device: str) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    if device == "meta":
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval().to(device)
 
 
 def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
