@@ -1,0 +1,87 @@
+"""Code that a checkpoint brings is named, and never run unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexalign.errors import UserError
+from chexalign.policy.remote import check_remote, remote_code_of
+
+MAIRA2 = {
+    "model_type": "maira2",
+    "auto_map": {"AutoConfig": "configuration_maira2.Maira2Config", "AutoModelForCausalLM": "modeling_maira2.Maira2"},
+}
+# Of the same model type as CheXagent-2, and told from it by these parts.
+CHEXAGENT_8B = {
+    "model_type": "chexagent",
+    "qformer_config": {},
+    "text_config": {"model_type": "mistral"},
+    "auto_map": {"AutoModelForCausalLM": "modeling_chexagent.CheXagentForConditionalGeneration"},
+}
+LLAVA_RAD = {"model_type": "llava", "mm_vision_tower": "biomedclip_cxr_518"}
+
+
+def folder(path: Path, config: Any, **others: Any) -> Path:
+    (path / "config.json").write_text(json.dumps(config))
+    for name, value in others.items():
+        (path / f"{name}.json").write_text(json.dumps(value))
+    return path
+
+
+def test_the_classes_that_would_be_run_are_named(tmp_path):
+    tokenizer = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": [None, "tokenization_own.Own"]}}
+    found = remote_code_of(folder(tmp_path, MAIRA2, tokenizer_config=tokenizer))
+    assert found == ("configuration_maira2.Maira2Config", "modeling_maira2.Maira2", "tokenization_own.Own")
+
+
+@pytest.mark.parametrize("config", [MAIRA2, CHEXAGENT_8B])
+def test_code_is_refused_unless_the_recipe_allows_it(tmp_path, config):
+    path = folder(tmp_path, config)
+    with pytest.raises(UserError, match="carries its own Python code: ") as caught:
+        check_remote(path, allowed=False)
+    assert "with all your rights" in caught.value.why
+    assert "policy.trust_remote_code: true" in caught.value.fix
+    check_remote(path, allowed=True)
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl", "gemma3", "paligemma"])
+def test_code_that_transformers_replaces_by_its_own_is_not_run(tmp_path, kind):
+    path = folder(tmp_path, {"model_type": kind, "auto_map": {"AutoModel": "modeling_old.Old"}})
+    assert remote_code_of(path) == ()
+    check_remote(path, allowed=False)
+
+
+def test_chexagent_2_needs_none_of_its_code(tmp_path):
+    path = folder(tmp_path, {"model_type": "chexagent", "auto_map": {"AutoModel": "modeling_chexagent.CheXagent"}})
+    check_remote(path, allowed=False)
+
+
+def test_code_in_another_repository_is_refused_even_if_allowed(tmp_path):
+    path = folder(tmp_path, {"model_type": "own", "auto_map": {"AutoModel": "someone/else--modeling.Own"}})
+    with pytest.raises(UserError, match="is in another repository: someone/else"):
+        check_remote(path, allowed=True)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_model_without_any_code_is_refused(tmp_path, allowed):
+    with pytest.raises(UserError, match="the type 'newer_vl', which transformers does not know"):
+        check_remote(folder(tmp_path, {"model_type": "newer_vl"}), allowed=allowed)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_layout_of_the_original_llava_code_is_told(tmp_path, allowed):
+    with pytest.raises(UserError, match="layout of the original LLaVA code"):
+        check_remote(folder(tmp_path, LLAVA_RAD), allowed=allowed)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"auto_map": 3}', '{"auto_map": {"AutoModel": 3}, "model_type": null}']
+)
+def test_files_that_say_nothing_name_no_code(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    assert remote_code_of(tmp_path) == ()
+    check_remote(tmp_path, allowed=False)
