@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,13 @@ def _norm(name: str, width: int) -> Shapes:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
-def random_weights(s: Sizes, *, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Large enough that every piece of the forward matters to the logits."""
+def random_weights(s: Sizes, *, scale: float = 0.4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """At the scale for small sizes large enough that every piece of the forward matters to the logits."""
     g = torch.Generator().manual_seed(seed)
     out = {}
     for name, shape in sorted(shapes(s).items()):
-        scale = 0.3 if len(shape) > 1 else 0.1
-        out[name] = torch.randn(shape, generator=g) * scale + (1.0 if "norm" in name or "ln_" in name else 0.0)
+        size = scale if len(shape) > 1 else 0.1
+        out[name] = torch.randn(shape, generator=g) * size + (1.0 if "norm" in name or "ln_" in name else 0.0)
     out["model.visual.pos_embed"] = position_table(s)
     return out
 
@@ -188,10 +188,12 @@ def write_weights(folder: Path, weights: Mapping[str, torch.Tensor], shards: int
 # The forward ------------------------------------------------------------------------------------------------------
 
 
-def logits(w: Mapping[str, torch.Tensor], s: Sizes, ids: torch.Tensor, images: torch.Tensor, image_id: int) -> Any:
-    """[T, vocabulary] of one sequence [T]; its images [n, 3, height, width] go where ids are `image_id`."""
+def logits(
+    w: Mapping[str, torch.Tensor], s: Sizes, ids: torch.Tensor, images: Sequence[torch.Tensor], image_id: int
+) -> torch.Tensor:
+    """[T, vocabulary] of one sequence [T]; its images [3, height, width] go where ids are `image_id`, in order."""
     x = w["model.embed_tokens.weight"][ids]
-    x[ids == image_id] = torch.cat([see(w, s, image) for image in images])
+    x[ids == image_id] = torch.cat([see(w, s, image) for image in images] or [x[:0]])
     positions = torch.arange(len(ids))
     for i in range(s.layers):
         layer = f"model.layers.{i}"

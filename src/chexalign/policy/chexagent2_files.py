@@ -11,6 +11,7 @@ from chexalign.errors import UserError
 from chexalign.policy.chexagent2_tokenizer import has_tokenizer
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
+_META = "__metadata__"
 _SHOWN = 3  # names in a message
 
 
@@ -68,12 +69,21 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
     Raises: UserError when there are no such files, or one is cut short.
     """
-    listed = _json(folder / _INDEX).get("weight_map")
-    paths = [folder / name for name in sorted(set(listed.values()))] if listed else [folder / _WHOLE]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in paths:
-        shapes |= _header(path)
-    return shapes
+    return {name: tuple(entry["shape"]) for path in _files(folder) for name, entry in _header(path).items()}
+
+
+def tensor_dtypes(folder: Path) -> dict[str, str]:
+    """How the numbers of each tensor are stored, in the words of safetensors: F32, BF16, F16."""
+    return {name: str(entry["dtype"]) for path in _files(folder) for name, entry in _header(path).items()}
+
+
+def tensor(folder: Path, name: str) -> Any:
+    """One tensor of a folder's safetensors files."""
+    from safetensors import safe_open
+
+    path = next(path for path in _files(folder) if name in _header(path))
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name)
 
 
 def model_shapes(config: Any) -> dict[str, tuple[int, ...]]:
@@ -87,18 +97,27 @@ def model_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _header(path: Path) -> dict[str, tuple[int, ...]]:
+def _files(folder: Path) -> list[Path]:
+    listed = _json(folder / _INDEX).get("weight_map")
+    return [folder / name for name in sorted(set(listed.values()))] if listed else [folder / _WHOLE]
+
+
+def _header(path: Path) -> dict[str, dict[str, Any]]:
+    """What the file says of each tensor: `shape`, `dtype` and where it lies."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            entries = json.loads(file.read(length))
+            entries: dict[str, dict[str, Any]] = json.loads(file.read(length))
+            whole = 8 + length + max((e["data_offsets"][1] for n, e in entries.items() if n != _META), default=0)
+            if whole > path.stat().st_size:
+                raise ValueError("data are missing")
     except (OSError, ValueError, struct.error) as e:
         raise UserError(
             f"The weight file {path} is missing or cut short ({type(e).__name__}).",
             "The model would be incomplete.",
             "Fetch the file again; weights are read from safetensors files alone.",
         ) from e
-    return {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
+    return {name: entry for name, entry in entries.items() if name != _META}
 
 
 def _product(shape: tuple[int, ...]) -> int:

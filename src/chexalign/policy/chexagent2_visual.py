@@ -34,7 +34,7 @@ class CheXagentVisual(nn.Module):
         """
         embedded = self.model.embeddings(pixel_values)
         features = self.model.encoder(inputs_embeds=embedded).last_hidden_state
-        out: torch.Tensor = self.ln_post(self.attn_pool(features + self.pos_embed))
+        out: torch.Tensor = self.ln_post(self.attn_pool(features + self.pos_embed.to(features.dtype)))
         return out @ self.proj
 
 

@@ -11,10 +11,10 @@ from chexalign.policy.families import family_of
 from chexalign.policy.processor import load_processor as load_of_transformers
 
 
-def load_config(folder: Path) -> Any:
+def load_config(folder: Path, *, weights: bool = True) -> Any:
     """The configuration of a checkpoint; from here on transformers' Auto classes load its model.
 
-    Raises: UserError when the model is one of ours and its weight files are not.
+    Raises: UserError when the model is one of ours and, unless `weights` is False, its weight files are not.
     """
     from transformers import AutoConfig
 
@@ -22,7 +22,7 @@ def load_config(folder: Path) -> Any:
     if ours:
         register()
     config = AutoConfig.from_pretrained(folder)
-    if ours:
+    if ours and weights:
         check_weights(folder, config)
     return config
 
