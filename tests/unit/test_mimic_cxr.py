@@ -138,15 +138,15 @@ def test_ids_that_would_lead_out_of_the_tree_are_malformed(tmp_path):
 
 
 def test_what_is_missing_is_dropped_with_its_reason(root):
-    train = [item for item in MimicCXR(split={"prefer": 100}, root=root).items()[0] if item.payload]
-    good = [
-        i for i in train if (root / f"mimic-cxr-reports/files/{i.payload.folder}/{i.id}.txt").read_text().count("FIND")
-    ]
-    image = [root / f"files/{i.payload.folder}/{i.id}/{i.payload.images[0][0]}.jpg" for i in good]
+    items, _ = MimicCXR(split={"prefer": 100}, root=root).items()
+    exams = [(i.id, i.payload[1]) for i in items]
+    texts = {i: root / f"mimic-cxr-reports/files/{exam.folder}/{i}.txt" for i, exam in exams}
+    good = [(i, exam) for i, exam in exams if "FINDINGS" in texts[i].read_text()]
+    image = [root / f"files/{exam.folder}/{i}/{exam.images[0][0]}.jpg" for i, exam in good]
     image[0].unlink()
     image[1].write_bytes(image[1].read_bytes()[:-2])
     image[2].write_bytes(b"no image")
-    (root / f"mimic-cxr-reports/files/{good[3].payload.folder}/{good[3].id}.txt").unlink()
+    texts[good[3][0]].unlink()
     _, dropped = studies(MimicCXR(split={"prefer": 100}, root=root))
     assert {k: n for k, n in dropped.items() if k not in ("no_findings_section", "beyond_the_split")} == {
         "image_missing": 1,
@@ -157,9 +157,10 @@ def test_what_is_missing_is_dropped_with_its_reason(root):
 
 def test_a_damaged_prior_says_so(root):
     items, _ = (dataset := MimicCXR(split={"prefer": 100}, root=root, prior=True)).items()
-    later = next(item for item in items if item.payload.prior)
-    study, dicom = later.payload.prior
-    (root / f"files/{later.payload.folder}/s{study}/{dicom}.jpg").write_bytes(b"")
+    later = next(item for item in items if item.payload[1].prior)
+    exam = later.payload[1]
+    study, dicom = exam.prior
+    (root / f"files/{exam.folder}/s{study}/{dicom}.jpg").write_bytes(b"")
     with pytest.raises(DropStudyError, match="prior_image_unreadable"):
         dataset.study(later, Path("unused"))
 

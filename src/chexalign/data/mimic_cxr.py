@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,31 @@ from chexalign.types import ImageRef, Study
 LICENSE = "PhysioNet Credentialed Health Data License 1.5.0"
 
 _OURS = {"train": ("sft", "prefer"), "validate": ("validation",), "test": ("test",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders in which p10 to p19 are, of reports and of images."""
+
+    reports: Path
+    images: Path
+
+    def sections(self, exam: Exam) -> Sections:
+        """The sections of an exam's report.
+
+        Raises: DropStudyError: report_missing or report_unreadable.
+        """
+        path = self.reports / exam.folder / f"s{exam.study}.txt"
+        try:
+            return read_sections(path.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            raise DropStudyError("report_missing") from None
+        except OSError:
+            raise DropStudyError("report_unreadable") from None
+
+    def image(self, exam: Exam, study: str, dicom: str) -> Path:
+        """The file of an image of the exam's patient."""
+        return self.images / exam.folder / f"s{study}" / f"{dicom}.jpg"
 
 
 class MimicCXR:
@@ -46,7 +72,6 @@ class MimicCXR:
     ) -> None:
         self.split, self.views, self.prior = split, views, bool(prior)
         self.root, self.images, self.archive = root, images, archive
-        self._reports_folder = self._images_folder = Path()
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """At most as many studies as each split asks for.
@@ -57,33 +82,37 @@ class MimicCXR:
         root = need_root(self.root, SOURCE, f"{SPLIT_NAMES[0]} and the images")
         exams, malformed = read_exams(find_file([root], METADATA_NAMES, SOURCE))
         official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
-        self._find_folders(root, exams)
+        places = self._places(root, exams)
         of_study = {exam.study: exam for exam in (with_priors(exams) if self.prior else exams)}
         dropped = Counter(malformed_row=malformed)
         splits: dict[str, str] = {}
         for name, ours in _OURS.items():
             sizes = {split: self.split[split] for split in ours if self.split.get(split)}
             theirs = {i: exam.patient for i, exam in of_study.items() if official.get(i) == name}
-            found, why = assign_by_patient(theirs, sizes, seed=SPLIT_SEED, reason=lambda i: self._reason(of_study[i]))
+            found, why = assign_by_patient(
+                theirs, sizes, seed=SPLIT_SEED, reason=lambda i: self._reason(places, of_study[i])
+            )
             self._need_some(sizes, found, len(theirs))
             splits |= found
             dropped += why
         dropped["no_official_split"] += sum(official.get(i) not in _OURS for i in of_study)
-        items = [Item(f"s{i}", splits[i], exam) for i, exam in of_study.items() if i in splits]
+        items = [Item(f"s{i}", splits[i], (places, exam)) for i, exam in of_study.items() if i in splits]
         return items, dict(sorted((+dropped).items(), key=lambda pair: pair[0] == BEYOND))
 
     def study(self, item: Item, images: Path) -> Study:
         """The study of one exam; its findings and its indication are the report's, on one line each."""
-        exam: Exam = item.payload
-        found = self._sections(exam)
+        places: Places
+        exam: Exam
+        places, exam = item.payload
+        found = places.sections(exam)
         if found.findings is None:
             raise DropStudyError("no_findings_section")
         chosen = of_the_views(exam.images, self.views)
         if not chosen:
             raise DropStudyError("no_image_of_the_views")
-        refs = [image_ref(self._image(exam, exam.study, dicom), view) for dicom, view in chosen]
+        refs = [image_ref(places.image(exam, exam.study, dicom), view) for dicom, view in chosen]
         if exam.prior is not None:
-            refs.append(self._prior_ref(exam, *exam.prior))
+            refs.append(_prior_ref(places.image(exam, *exam.prior)))
         return Study(
             id=item.id,
             patient_id=exam.patient,
@@ -97,45 +126,28 @@ class MimicCXR:
             license=self.license,
         )
 
-    def _prior_ref(self, exam: Exam, study: str, dicom: str) -> ImageRef:
-        try:
-            return image_ref(self._image(exam, study, dicom), "frontal", role="prior")
-        except DropStudyError as e:
-            raise DropStudyError(f"prior_{e}") from None
-
-    def _reason(self, exam: Exam) -> str | None:
+    def _reason(self, places: Places, exam: Exam) -> str | None:
         """Why an exam cannot be used, as far as that can be known without opening images."""
         chosen = of_the_views(exam.images, self.views)
         if not chosen:
             return "no_image_of_the_views"
-        if not all(self._image(exam, exam.study, dicom).is_file() for dicom, _ in chosen):
+        if not all(places.image(exam, exam.study, dicom).is_file() for dicom, _ in chosen):
             return "image_missing"
         try:
-            return None if self._sections(exam).findings else "no_findings_section"
+            return None if places.sections(exam).findings else "no_findings_section"
         except DropStudyError as e:
             return str(e)
 
-    def _sections(self, exam: Exam) -> Sections:
-        path = self._reports_folder / exam.folder / f"s{exam.study}.txt"
-        try:
-            return read_sections(path.read_text(encoding="utf-8", errors="replace"))
-        except FileNotFoundError:
-            raise DropStudyError("report_missing") from None
-        except OSError:
-            raise DropStudyError("report_unreadable") from None
-
-    def _image(self, exam: Exam, study: str, dicom: str) -> Path:
-        return self._images_folder / exam.folder / f"s{study}" / f"{dicom}.jpg"
-
-    def _find_folders(self, root: Path, exams: Sequence[Exam]) -> None:
-        """Finds the folders of p10 to p19 for reports and for images."""
+    def _places(self, root: Path, exams: Sequence[Exam]) -> Places:
         tops = [top for top in (self.archive, root) if top is not None]
-        places = [top / name for top in tops for name in ("mimic-cxr-reports/files", "files", ".")]
+        folders = [top / name for top in tops for name in ("mimic-cxr-reports/files", "files", ".")]
         reports = (f"{exam.folder}/s{exam.study}.txt" for exam in exams)
-        self._reports_folder = _holding(places, reports, tops[0], "mimic-cxr-reports/files")
-        top = self.images or root
         jpegs = (f"{exam.folder}/s{exam.study}/{exam.images[0][0]}.jpg" for exam in exams)
-        self._images_folder = _holding([top / "files", top], jpegs, top, "files")
+        top = self.images or root
+        return Places(
+            _holding(folders, reports, tops[0], "mimic-cxr-reports/files"),
+            _holding([top / "files", top], jpegs, top, "files"),
+        )
 
     def _need_some(self, sizes: dict[str, int], found: dict[str, str], there: int) -> None:
         for split in sizes:
@@ -146,6 +158,13 @@ class MimicCXR:
                     "of the views and a place in the split.",
                     "Check that reports and images are of one release; make the other split smaller if two share one.",
                 )
+
+
+def _prior_ref(path: Path) -> ImageRef:
+    try:
+        return image_ref(path, "frontal", role="prior")
+    except DropStudyError as e:
+        raise DropStudyError(f"prior_{e}") from None
 
 
 def _holding(places: Sequence[Path], names: Iterable[str], top: Path, official: str) -> Path:
