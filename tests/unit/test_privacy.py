@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from chexalign.cli import main
-from chexalign.privacy import _SWITCHES, go_offline
+from chexalign.errors import UserError
+from chexalign.privacy import _SWITCHES, check_license, go_offline, is_loopback
 
 IMPORTED = """
 import builtins, json, os, sys
@@ -68,3 +69,44 @@ def test_they_are_set_before_anything_heavy_is_imported():
     seen = json.loads(done.stderr.splitlines()[-1])
     assert "torch" in seen
     assert {tuple(values) for values in seen.values()} == {tuple(_SWITCHES.values())}
+
+
+HERE = [
+    "http://127.0.0.1:8000/v1",
+    "http://localhost/v1",
+    "http://LOCALHOST:1",
+    "http://[::1]:8000/v1",
+    "http://0.0.0.0:1",
+]
+ELSEWHERE = [
+    *("http://10.0.0.1:8000/v1", "https://api.example.org/v1", "http://localhost.example.org/v1"),
+    *(
+        "http://127.0.0.1@example.org/v1",
+        "http://example.org/127.0.0.1",
+        "http://127.0.0.1.example.org",
+        "",
+        "http://[",
+    ),
+]
+CREDENTIALED = ["PhysioNet Credentialed Health Data License 1.5.0", "CheXpert research use agreement", "not stated"]
+
+
+@pytest.mark.parametrize("url", HERE)
+def test_a_server_on_this_machine_is_known_as_such(url):
+    assert is_loopback(url)
+    for license in CREDENTIALED:
+        check_license(url, license, endpoint_is_mine=False)
+
+
+@pytest.mark.parametrize("license", CREDENTIALED)
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_credentialed_data_go_to_another_machine_only_when_it_is_the_user_s(url, license):
+    with pytest.raises(UserError, match="to another machine") as caught:
+        check_license(url, license, endpoint_is_mine=False)
+    assert len(str(caught.value).splitlines()) == 3
+    check_license(url, license, endpoint_is_mine=True)
+
+
+@pytest.mark.parametrize("license", ["CC BY-NC-ND 4.0", "CC0", "Apache-2.0"])
+def test_open_data_may_go_to_any_server(license):
+    check_license("https://api.example.org/v1", license, endpoint_is_mine=False)
