@@ -21,11 +21,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a policy wrote, end token counted in `n_tokens` and in `sum_logp` (nats, at temperature 1)."""
+    """What a policy wrote, end token counted in `n_tokens` and in `sum_logp` (nats, at temperature 1).
+
+    `sum_logp` is None where the policy is a server that does not tell it.
+    """
 
     text: str
     n_tokens: int
-    sum_logp: float
+    sum_logp: float | None
     finish: Finish
 
 
