@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import gelu, layer_norm, linear, softmax
+
+from chexalign.policy.base import Ask
 
 Shapes = dict[str, tuple[int, ...]]
 END = "<|endoftext|>"
+BASE = 266  # tokens of the vocabulary below, the end token last
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,14 @@ def write_weights(folder: Path, weights: Mapping[str, torch.Tensor], shards: int
         save_file(part, folder / file, {"format": "pt"})
     index = {"metadata": {"total_size": sum(t.nbytes for t in weights.values())}, "weight_map": files}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def asks(folder: Path) -> list[Ask]:
+    """With two images, one, and none; they are written to the folder."""
+    rng, paths = np.random.default_rng(3), [folder / f"{i}.png" for i in range(3)]
+    for path, (height, width) in zip(paths, [(20, 31), (16, 16), (40, 12)], strict=True):
+        Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8)).save(path)
+    return [Ask("Describe the lungs.", tuple(paths[:2])), Ask("What is new?", (paths[2],)), Ask("Say hello.", ())]
 
 
 # The forward ------------------------------------------------------------------------------------------------------
