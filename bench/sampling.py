@@ -11,10 +11,7 @@ its median, lowest and highest. Before anything is timed, greedy tokens are comp
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,13 +20,11 @@ from typing import Any
 
 import torch
 
-from chexalign import atomic
 from chexalign.policy.base import Decoding
 from chexalign.policy.decode import decode
-from time_demo import commit, machine
+from results_file import figure, merge
 from train_models import SHAPES, make_model, make_pairs, make_processor
 
-PACKAGES = ("torch", "transformers")
 DRAWS = 4
 NEVER = -1  # no token: every candidate has the full length
 TARGETS = {"speedup_vs_four_calls": 2.5, "speedup_vs_num_return_sequences": 1.5}
@@ -127,31 +122,15 @@ def main() -> None:
         ratios["speedup_vs_four_calls"].append(seconds(setting.four_calls) / ours)
         ratios["speedup_vs_num_return_sequences"].append(seconds(setting.return_sequences) / ours)
         print({name: round(values[-1], 2) for name, values in ratios.items()}, file=sys.stderr)
-    result = {
-        "what": "four candidates per study from a random Llava: shared prefill against transformers' generate",
-        "command": "python bench/sampling.py " + " ".join(sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine() | ({"threads": arguments.threads} if arguments.device == "cpu" else {}),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "seeds": [0, 2],
-        "shape": vars(shape) | {name: getattr(arguments, name) for name in ("studies", "images", "tokens")},
-        "figures": {
-            f"sampling.{name}": {
-                "value": round(statistics.median(values), 4),
-                "low": round(min(values), 4),
-                "high": round(max(values), 4),
-                "n": len(values),
-                "unit": "ratio",
-                "target": TARGETS[name],
-                "checked": checked,
-            }
-            for name, values in ratios.items()
-        },
+    figures = {
+        f"sampling.{name}": figure(values, unit="ratio", target=TARGETS[name], checked=checked)
+        for name, values in ratios.items()
     }
-    print(json.dumps(result, indent=2))
+    print(json.dumps(figures, indent=2))
     if arguments.write:
-        atomic.write_json(arguments.write, result)
+        names = ("device", "studies", "images", "tokens", "threads")
+        settings = {name: getattr(arguments, name) for name in names}
+        merge(arguments.write, figures, seeds=[0, 2], shape=vars(shape), settings=settings)
 
 
 if __name__ == "__main__":
