@@ -38,7 +38,8 @@ def chexagent_2(folder: Path) -> Path:
     """A tiny CheXagent-2 in the published layout, with a context as long as the paper's rows."""
     chexagent2.write(folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 3072}))
+    config |= {"max_position_embeddings": 3072, "context_tokens": 3072}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -81,6 +82,24 @@ def test_a_plan_names_what_is_missing(name, places, tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
     assert plan(name, {name: (tmp_path, root)}) == 2
     assert "policy.model is" in capsys.readouterr().err
+
+
+def test_a_plan_refuses_a_model_that_brings_its_own_code(places, tmp_path, capsys):
+    maira2 = {"model_type": "maira2", "auto_map": {"AutoModelForCausalLM": "modeling_maira2.Maira2"}}
+    (tmp_path / "config.json").write_text(json.dumps(maira2))
+    name = RECIPES[2]
+    assert plan(name, {name: (tmp_path, places[name][1])}) == 2
+    assert "policy.trust_remote_code: true" in capsys.readouterr().err
+
+
+def test_a_plan_refuses_a_template_that_asks_questions(places, capsys):
+    assert plan(RECIPES[2], places, "policy.template=multiple_choice@1") == 2
+    assert "use a template for reports: " in capsys.readouterr().err
+
+
+def test_a_plan_refuses_options_that_the_dataset_does_not_take(places, capsys):
+    assert plan(RECIPES[1], places, "data.prior=true") == 2
+    assert "data.prior is set, and data.source is openi." in capsys.readouterr().err
 
 
 def test_the_paper_s_settings():

@@ -17,13 +17,12 @@ def check_names(recipe: Recipe) -> None:
     """Loads every dataset, template, judge, pair rule and loss that the recipe names.
 
     Raises: UserError for a name that is unknown or cannot be loaded, options that a judge does not take, a parameter
-    that a plugin's loss needs, or a policy folder that is not there.
+    that a plugin's loss needs, or a policy folder that is not there or that only code of its own could load.
     """
-    from chexalign.data.templates import get_template
     from chexalign.judges.stage import make_judge
 
     registry("datasets").get(recipe.data.source)
-    get_template(recipe.policy.template)
+    _check_template(recipe.policy.template)
     for arm in recipe.resolved_arms().values():
         make_judge(arm.judge)
         registry("pair_rules").get(arm.pairs.rule)
@@ -36,6 +35,10 @@ def check_names(recipe: Recipe) -> None:
             "it is neither `tiny` nor a folder with a config.json in Hugging Face format",
             "give the folder of a downloaded model; nothing is downloaded at run time",
         )
+    if recipe.policy.model != "tiny":
+        from chexalign.policy.remote import check_remote
+
+        check_remote(Path(recipe.policy.model), allowed=recipe.policy.trust_remote_code)
 
 
 def check_data(recipe: Recipe) -> tuple[list[Item], str]:
@@ -63,6 +66,18 @@ def seen_in_training(recipe: Recipe) -> str | None:
     if split not in learnt:
         return None
     return f"evaluate.split is {split}, which the policies are trained on: the numbers will flatter them"
+
+
+def _check_template(name: str) -> None:
+    from chexalign.data.templates import TEMPLATES, get_template
+
+    if get_template(name).asks:
+        reports = sorted(other for other, template in TEMPLATES.items() if not template.asks)
+        raise UserError(
+            f"policy.template is {name}",
+            "it is for questions about images, and a study of a recipe holds none",
+            f"use a template for reports: {', '.join(reports)}",
+        )
 
 
 def _check_loss(train: TrainSpec) -> None:
