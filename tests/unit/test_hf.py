@@ -83,6 +83,54 @@ def test_a_checkpoint_that_cannot_be_asked_is_refused_before_its_weights_are_rea
     assert str(folder) in caught.value.what
 
 
+def unknown_type(folder: Path) -> None:
+    change(folder / "config.json", model_type="foovlm")
+
+
+def no_type(folder: Path) -> None:
+    change(folder / "config.json", model_type=None)
+
+
+def bad_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{bad")
+
+
+def bad_processor(folder: Path) -> None:
+    (folder / "processor_config.json").write_text("{")
+
+
+def no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def bad_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+
+
+UNREADABLE: dict[Callable[[Path], None], str] = {
+    unknown_type: "does not know",
+    no_type: "does not know",
+    bad_json: "The configuration of the model",
+    bad_processor: "The processor of the model",
+    no_tokenizer: "The processor of the model",
+    no_weights: "The weights of the model",
+    bad_weights: "The weights of the model",
+}
+
+
+@pytest.mark.parametrize("hurt", UNREADABLE)
+def test_a_checkpoint_that_cannot_be_read_is_told_in_three_lines(hurt: Callable[[Path], None], folder: Path) -> None:
+    hurt(folder)
+    with pytest.raises(UserError, match=UNREADABLE[hurt]) as caught:
+        HFPolicy(folder)
+    assert len(str(caught.value).splitlines()) == 3
+    assert str(folder) in caught.value.what
+
+
 @pytest.mark.parametrize("name", ["pad_token", "eos_token"])
 def test_a_tokenizer_without_ends_or_padding_is_refused(name: str, checkpoint: Path) -> None:
     policy = HFPolicy(checkpoint)

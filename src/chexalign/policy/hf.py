@@ -22,6 +22,7 @@ from chexalign.policy.families import family_of
 from chexalign.policy.memory import bytes_per_prompt, free_bytes
 from chexalign.policy.native import forbid, load_config, load_processor, makes_prompts
 from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, render
+from chexalign.policy.reading import reading
 from chexalign.policy.source import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,14 +40,16 @@ class HFPolicy:
     def __init__(
         self, folder: Path, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
     ) -> None:
-
         check_folder(folder)
         self.folder = folder
-        config = load_config(folder, weights=device != "meta")
-        self.processor: Any = load_processor(folder, config)
+        with reading("configuration", folder):
+            config = load_config(folder, weights=device != "meta")
+        with reading("processor", folder):
+            self.processor: Any = load_processor(folder, config)
         check_processor(self.processor, config, folder)
         self.precision = precision
-        self.model: Any = _load(folder, config, _DTYPES[precision], device)
+        with reading("weights", folder):
+            self.model: Any = _load(folder, config, _DTYPES[precision], device)
         if compiled:
             self.model.forward = torch.compile(self.model.forward, dynamic=True)
         self.tokenizer: Any = self.processor.tokenizer
