@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.policy.remote import check_remote, remote_code_of
+from chexalign.policy.base import Ask, Decoding
+from chexalign.policy.hf import HFPolicy, save_checkpoint
+from chexalign.policy.remote import check_remote, register_remote, remote_code_of
+from tests import vlms
+from tests.unit.test_families import image_processor, picture, tokenizer
 
 MAIRA2 = {
     "model_type": "maira2",
@@ -85,3 +89,76 @@ def test_files_that_say_nothing_name_no_code(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     assert remote_code_of(tmp_path) == ()
     check_remote(tmp_path, allowed=False)
+
+
+# A model as MAIRA-2 is one: transformers' Llava under a type and names of its own.
+CODE = """
+from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+class OwnConfig(LlavaConfig):
+    model_type = "own_llava"
+
+class Own(LlavaForConditionalGeneration):
+    config_class = OwnConfig
+
+class OwnProcessor(LlavaProcessor):
+    pass
+"""
+MAPS = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.Own"}
+CHAT = (
+    "{% for m in messages %}{% for c in m.content %}{% if c.type == 'image' %}<image> "
+    "{% else %}{{ c.text }} {% endif %}{% endfor %}{% endfor %}"
+)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    """A tiny Llava, saved and then made one that only its own code can load."""
+    from transformers import LlavaProcessor, dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    path = tmp_path / "own"
+    options = {"patch_size": 4, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+    processor = LlavaProcessor(image_processor("llava_llama"), tokenizer(), chat_template=CHAT, **options)
+    save_checkpoint(vlms.make("llava_llama"), processor, path)
+    (path / "modeling_own.py").write_text(CODE)
+    change(path / "config.json", model_type="own_llava", auto_map=MAPS)
+    change(path / "processor_config.json", processor_class="OwnProcessor")
+    change(path / "processor_config.json", auto_map={"AutoProcessor": "modeling_own.OwnProcessor"})
+    return path
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_with_leave_a_model_of_its_own_code_writes_and_is_saved(own, tmp_path):
+    picture(16, 16).save(tmp_path / "a.png")
+    asks = [Ask("what is seen", (tmp_path / "a.png",)), Ask("seen", ())]
+    check_remote(own, allowed=True)
+    register_remote(own)
+    policy = HFPolicy(own)
+    assert (type(policy.model).__name__, type(policy.processor).__name__) == ("Own", "OwnProcessor")
+    rows = policy.generate(asks, decoding=Decoding(5), seeds=[[0]] * 2)
+    assert all(row[0].n_tokens for row in rows)
+    save_checkpoint(policy.model, policy.processor, tmp_path / "saved")
+    assert (tmp_path / "saved/modeling_own.py").is_file()
+    assert HFPolicy(tmp_path / "saved").generate(asks, decoding=Decoding(5), seeds=[[0]] * 2) == rows
+
+
+def test_code_that_does_not_run_is_told(own):
+    (own / "modeling_own.py").write_text("raise AttributeError('is_tf_available')")
+    with pytest.raises(UserError, match=r"does not run: modeling_own\.OwnConfig \(AttributeError\)") as caught:
+        register_remote(own)
+    assert "sample.endpoint" in caught.value.fix
+
+
+@pytest.mark.parametrize(("entry", "named"), [("AutoConfig", "configuration"), ("AutoModelForCausalLM", "model")])
+def test_code_without_a_part_is_told(own, entry, named):
+    change(own / "config.json", auto_map={k: v for k, v in MAPS.items() if k != entry})
+    with pytest.raises(UserError, match=f"names no {named}"):
+        register_remote(own)
+
+
+def test_a_folder_without_code_changes_nothing(tmp_path):
+    register_remote(folder(tmp_path, {"model_type": "llava"}))

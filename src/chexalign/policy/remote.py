@@ -20,6 +20,7 @@ _FILES = {
     "processor_config.json": "processor_class",
     "preprocessor_config.json": "image_processor_type",
 }
+_MODELS = ("AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForCausalLM", "AutoModel")
 _ELSEWHERE = "--"  # in an entry as "owner/repository--module.Class"
 
 
@@ -69,6 +70,52 @@ def check_remote(folder: Path, *, allowed: bool) -> None:
             "The folder carries no code for it either.",
             "Use a newer transformers, or serve the model elsewhere and name the server in sample.endpoint.",
         )
+
+
+def register_remote(folder: Path) -> None:
+    """Makes transformers' Auto classes load the folder with its own code, which is run here: call `check_remote` first.
+
+    From then on in this process its model type means these classes, and what is saved takes their files along. A
+    folder without code of its own, or with none that is needed, changes nothing.
+    Raises: UserError when the code does not run, or names no configuration or model.
+    """
+    if is_chexagent2(folder) or not remote_code_of(folder):
+        return
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    maps = {
+        key: entry for name in reversed(_FILES) for key, entry in (_read(folder / name).get("auto_map") or {}).items()
+    }
+    model_entry = next((key for key in _MODELS if key in maps), None)
+    if "AutoConfig" not in maps or model_entry is None:
+        raise UserError(
+            f"The code of the model in {folder} names no {'model' if 'AutoConfig' in maps else 'configuration'}.",
+            f"auto_map in config.json must have AutoConfig and one of {', '.join(_MODELS)}.",
+            "Use the folder as its owner publishes it.",
+        )
+    config, model = (_own_class(folder, maps[key], key) for key in ("AutoConfig", model_entry))
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModelForImageTextToText.register(config, model, exist_ok=True)
+    if "AutoProcessor" in maps:
+        AutoProcessor.register(config, _own_class(folder, maps["AutoProcessor"], "AutoProcessor"), exist_ok=True)
+
+
+def _own_class(folder: Path, entry: str, auto: str) -> Any:
+    """A class of the folder's code, which is run to have it."""
+    import transformers
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    try:
+        found: Any = get_class_from_dynamic_module(entry, folder)
+        found.register_for_auto_class(auto)
+    except Exception as e:  # whatever that code does
+        raise UserError(
+            f"The code of the model in {folder} does not run: {entry} ({type(e).__name__}).",
+            f"It was written for another version of transformers than {transformers.__version__}, or needs a package "
+            "that is not installed.",
+            "Serve the model in an environment of its own and name the server in sample.endpoint.",
+        ) from e
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
