@@ -1,9 +1,13 @@
 """Sections of hand-made reports, one for every awkward kind."""
 
+import importlib.util
+import textwrap
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chexalign.data import openi
 from chexalign.data.sections import Sections, read_sections
 
 PLAIN = """                                 FINAL REPORT
@@ -131,3 +135,17 @@ def test_a_report_of_an_impression_alone():
 def test_any_text_gives_sections_of_one_line(text):
     found = read_sections(text)
     assert all(s is None or (s and s == " ".join(s.split())) for s in (found.findings, found.impression))
+
+
+@pytest.mark.skipif(not importlib.util.find_spec(openi.PACKAGE), reason=f"{openi.PACKAGE} is not installed")
+def test_the_sections_of_every_report_of_openi_are_found_again():
+    reports = openi.read_reports(openi.find_packaged(openi.ARCHIVE_NAME), {})
+    different = []
+    for r in reports:
+        parts = [("INDICATION", r.indication), ("FINDINGS", r.findings), ("IMPRESSION", r.impression)]
+        lines = [(name, textwrap.wrap(text, 78, break_on_hyphens=False)) for name, text in parts if text]
+        found = read_sections(report(*((name, "\n ".join(wrapped)) for name, wrapped in lines)))
+        if (found.indication, found.findings, found.impression) != tuple(text for _, text in parts):
+            different.append(r.id)
+    assert len(reports) == 3955
+    assert different == ["CXR2415"]  # whose impression holds a second report, headings and all
