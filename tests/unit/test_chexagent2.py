@@ -317,8 +317,18 @@ def test_another_table_of_positions_is_told(folder: Path) -> None:
     assert not next(point for point in confirm(folder) if "table" in point.what).agrees
 
 
-def test_the_page_about_it_says_how_to_confirm(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_its_page_run(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "chexagent2.md").read_text()
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    exec(snippet.replace("FOLDER", str(published)))
+    load, hold = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(load.replace("FOLDER", str(published)), names)
+    assert type(names["model"]) is CheXagentForCausalLM
+    exec(hold.replace("FOLDER", str(published)), names)
     assert "values in the weights: assumed 3140746752" in capsys.readouterr().out
+
+
+def test_what_its_page_names_exists() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "chexagent2.md").read_text()
+    tests = "".join(path.read_text() for path in (root / "tests" / "unit").glob("test_chexagent2*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", page) if f"def {name}(" not in tests] == []
