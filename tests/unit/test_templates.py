@@ -85,6 +85,15 @@ def test_the_views_of_a_study_s_own_images_are_named():
     assert filled("findings_by_view@1", FRONTAL, indication=None).startswith("Write")
 
 
+def test_images_that_a_policy_is_not_shown_are_not_spoken_of():
+    study = replace(STUDY, images=(FRONTAL, LATERAL, PRIOR))
+    words = [get_template("findings_by_view@1").showing(n).fill(study).text for n in (1, 2, 3)]
+    assert ["lateral" in text for text in words] == [False, True, True]
+    places = [get_template("maira2_findings@1").showing(n).fill(study).text.count("<image>") for n in (1, 2, 3, 9)]
+    assert places == [1, 2, 3, 3]
+    assert get_template("chexagent_findings@1").showing(9).n_images == 2
+
+
 def test_an_earlier_image_is_spoken_of_only_where_there_is_one():
     assert "earlier frontal view" in filled("findings_with_prior@1", FRONTAL, PRIOR)
     assert "earlier" not in filled("findings_with_prior@1", FRONTAL, LATERAL)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from chexalign.errors import UserError
@@ -51,8 +52,9 @@ def not_there(folder: Path, looked_for: str, source: str) -> UserError:
 
 
 def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tuple[str, ...]]:
-    """The values of some columns of a CSV file, packed with gzip or not, row by row; a short row is filled with "".
+    """The values of two or more columns of a CSV file, packed with gzip or not, row by row.
 
+    A row that is too short is filled with "".
     Raises: UserError when a column is not there, or the file is damaged or no UTF-8 text.
     """
     opened = gzip.open if path.suffix == ".gz" else open
@@ -67,10 +69,11 @@ def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tu
                     "Use the file as its owner ships it, with commas between its columns.",
                 )
             at = [header.index(name) for name in columns]
-            width = max(at) + 1
+            width, wanted = max(at) + 1, itemgetter(*at)
             for row in rows:
-                row += [""] * (width - len(row))
-                yield tuple(row[i] for i in at)
+                if len(row) < width:
+                    row += [""] * (width - len(row))
+                yield wanted(row)
     except _DAMAGED as e:
         raise UserError(
             f"{path} cannot be read ({type(e).__name__}).",

@@ -43,26 +43,28 @@ class Exam:
 
 
 def read_exams(metadata: Path) -> tuple[list[Exam], int]:
-    """All exams in the order of the table of metadata, and how many of its rows have no proper ids.
+    """All exams in the order of the table of metadata, and how many of its rows have no ids of their own.
 
     PA goes before AP, and a lateral image follows.
 
     Raises: UserError when the table is damaged or another one.
     """
-    images: defaultdict[tuple[str, str], list[tuple[int, str, View]]] = defaultdict(list)
-    taken: dict[str, tuple[str, float]] = {}
+    images: defaultdict[str, list[tuple[int, str, View]]] = defaultdict(list)
+    first: dict[str, tuple[str, tuple[str, float]]] = {}  # patient and time of each study
     malformed = 0
     for row in read_columns(metadata, (*_COLUMNS, "ViewCodeSequence_CodeMeaning"), SOURCE):
         dicom, patient, study, position, date, time, coded = row
         if not (patient.isdigit() and study.isdigit() and dicom.replace("-", "").isalnum()):  # they become paths
             malformed += 1
             continue
+        if first.setdefault(study, (patient, (date, _number(time))))[0] != patient:
+            malformed += 1
+            continue
         word = position.strip().upper() or _CODED.get(coded.strip().upper(), "")
-        images[study, patient].append((_ORDER.get(word, len(_ORDER)), dicom, view_of(word)))
-        taken.setdefault(study, (date, _number(time)))
+        images[study].append((_ORDER.get(word, len(_ORDER)), dicom, view_of(word)))
     exams = [
-        Exam(study, patient, taken[study], tuple((dicom, view) for _, dicom, view in sorted(found)))
-        for (study, patient), found in images.items()
+        Exam(study, *first[study], tuple((dicom, view) for _, dicom, view in sorted(found)))
+        for study, found in images.items()
     ]
     return exams, malformed
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chexalign.errors import UserError
 from chexalign.ids import digest
@@ -48,6 +48,10 @@ class Template:
     def asks(self) -> bool:
         """True when every wording holds a question, so that a study alone makes no prompt."""
         return all("question" in wording.needs for wording in self.wordings)
+
+    def showing(self, max_images: int) -> Template:
+        """The template for a policy that is shown the first `max_images` images of a study, and told of no others."""
+        return replace(self, n_images=min(max_images, self.n_images or max_images))
 
     def fill(self, study: Study, *, question: str | None = None, options: Sequence[str] = ()) -> Prompt:
         """The prompt for a study, or for a question about it.
