@@ -1,0 +1,64 @@
+"""Recipes that tests write and change, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chexalign.errors import UserError
+from chexalign.recipe_load import load_recipe
+
+EXAMPLE = """\
+# A recipe with every block, written here so that tuning the built-in ones changes no test.
+#
+#     chexalign run example
+#
+# Cost: nothing, it is only read.
+
+run: example
+seed: 11
+data: {source: openi-phantom, split: {sft: 1600, prefer: 900, validation: 200, test: 581}}
+policy:
+  model: tiny
+  freeze: [vision]
+sft: {epochs: 3, learning_rate: 1.0e-3, global_batch: 32}
+sample: {n: 4, temperature: 1.0, max_new_tokens: 96}
+train: {algorithm: dpo, beta: 0.1, learning_rate: 2.0e-4, epochs: 1, global_batch: 16}
+arms:
+  dpo_label: {judge: chexpert, pairs: {rule: best_worst}}
+  dpo_bertscore: {judge: bertscore, pairs: {rule: best_worst}}
+  null_pairs: {judge: chexpert, pairs: {rule: coin_flip}}
+evaluate: {metrics: [chexpert, bertscore, rouge_l, bleu_4], bootstrap: 1000, level: 0.90}
+"""
+
+
+def writer(folder: Path) -> Callable[..., Path]:
+    """A function that writes the example, with one text in the place of another, and returns its path."""
+
+    def write(old: str = "", new: str = "", text: str = EXAMPLE) -> Path:
+        assert old in text
+        path = folder / "x.yaml"
+        path.write_text(text.replace(old, new) if old else text)
+        return path
+
+    return write
+
+
+def problem(path: Path, *overrides: str) -> UserError:
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, overrides)
+    return caught.value
+
+
+def plain() -> dict[str, Any]:
+    return {
+        "run": "one",
+        "data": {"source": "openi-phantom", "split": {"prefer": 4, "test": 3}},
+        "policy": {"model": "models/sft"},
+        "judge": "chexpert",
+        "pairs": {"rule": "best_worst"},
+        "train": {"algorithm": "dpo", "beta": 0.1, "learning_rate": 2e-4},
+    }
