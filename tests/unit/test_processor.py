@@ -69,3 +69,15 @@ def test_a_family_that_leaves_tokens_to_its_processor_is_refused(asks):
     parts = Parts(image_processor("paligemma"), tokenizer(), TEMPLATE, "<image>")
     with pytest.raises(UserError, match="needs torchvision"):
         encode_parts(family_of(vlms.make("paligemma")), parts, ["what"], [[]])
+
+
+def test_gemma3_whose_processor_writes_one_token_and_puts_others_in_its_place(asks, tmp_path):
+    from tests.unit.test_model_recipes import medgemma
+
+    policy = HFPolicy(medgemma(tmp_path))
+    (example,) = encode(policy, [Target("a", asks[0], ("seen is",))])
+    assert example.prompt_ids.count(vlms.IMAGE) == 2 * 4
+    found = policy.generate(asks[:2], decoding=Decoding(4), seeds=[[0]] * 2)
+    assert [row[0].text for row in found] == [
+        policy.generate([a], decoding=Decoding(4), seeds=[[0]])[0][0].text for a in asks[:2]
+    ]

@@ -29,7 +29,7 @@ def is_complete(folder: Path) -> bool:
 def register() -> None:
     """Makes transformers' Auto classes load CheXagent-2 with the classes here, and never with code from its folder.
 
-    From then on in this process CheXagent-8B is refused, since transformers tells models by their type alone.
+    Until another class is registered for the type, CheXagent-8B is refused: transformers tells models by it alone.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
