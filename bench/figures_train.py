@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from train_cases import CASES
+
 Cell = Callable[..., str]
-CASES = {
-    "two_images": "two images, 1,216 prompt tokens, 80 per completion",
-    "one_image": "one image, 606 prompt tokens, 90 per completion",
-    "short_prompt": "no image, 16 prompt tokens, 120 per completion",
-    "trainable_tower": "one image, vision tower trained too",
-}
 SAVINGS = {
     "no_sharing": "one forward for both completions of a prompt",
     "no_feature_cache": "features of the frozen tower computed once",
@@ -24,8 +20,9 @@ PUBLISHED = {"dpo": "1.0", "lc_dpo": "1.0", "ipo": "1.0", "kto": "2.2", "orpo": 
 def speed_rows(content: Mapping[str, Any], cell: Cell) -> list[list[str]]:
     """Step and one-epoch time against TRL's trainer, by case; then KTO, ORPO and memory."""
     figures = content["figures"]
+    labels = {case: made.words(content["shape"]) for case, made in CASES.items()}
     rows = []
-    for case, label in CASES.items():
+    for case, label in (labels | {"trainable_tower": "one image, vision tower trained too"}).items():
         step = figures.get(f"train.step_speedup_vs_trl.{case}")
         epoch = figures.get(f"train.one_epoch_speedup_vs_trl.{case}")
         if step:
@@ -43,7 +40,7 @@ def saving_rows(content: Mapping[str, Any], cell: Cell) -> list[list[str]]:
     """What a step takes without one saving, over what it takes with all of them."""
     figures = content["figures"]
     return [
-        [label, *[cell(figures.get(f"train.saving.{name}.{case}")) for case in list(CASES)[:3]]]
+        [label, *[cell(figures.get(f"train.saving.{name}.{case}")) for case in CASES]]
         for name, label in SAVINGS.items()
     ]
 

@@ -23,7 +23,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from chexalign.train.prefix import shared_logps
 from chexalign.train.rows import Row
 from chexalign.train.vision import TowerFeatures, Vision, tower_features, tower_of
 from time_demo import commit, machine
+from train_cases import CASES, Case
 from train_checks import dpo_difference, kto_difference
 from train_models import SHAPES, Shape, make_model, make_pairs, make_processor
 from train_sides import PixelTensors, compact_head, examples_of, ours, timed, trl_dpo, trl_kto
@@ -62,22 +62,6 @@ TARGETS = {
     "orpo_speedup_vs_unshared": 1.4,
 }
 Figures = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a pair looks like."""
-
-    images: int
-    text: int
-    completion: tuple[int, int]
-
-
-CASES = {
-    "two_images": Case(2, 64, (80, 80)),
-    "one_image": Case(1, 30, (90, 90)),
-    "short_prompt": Case(0, 16, (120, 120)),
-}
 
 
 class Setting:

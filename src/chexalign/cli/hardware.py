@@ -20,9 +20,11 @@ def check_hardware(recipe: Recipe) -> None:
     Raises: UserError for a package that is missing, 4-bit weights without a CUDA device, a tracker that transformers
     does not know, and a global batch that the launched processes cannot share.
     """
+    from chexalign.train.settings import no_peft
+
     lora, compute = recipe.policy.lora, recipe.compute
-    if lora is not None:
-        _need_peft()
+    if lora is not None and importlib.util.find_spec("peft") is None:
+        raise no_peft()
     if lora is not None and lora.quantize is not None:
         from chexalign.train.lora import need_nf4
 
@@ -30,15 +32,6 @@ def check_hardware(recipe: Recipe) -> None:
     for tracker in compute.trackers if compute else ():
         _check_tracker(tracker)
     _check_batches(recipe)
-
-
-def _need_peft() -> None:
-    if importlib.util.find_spec("peft") is None:
-        raise UserError(
-            "policy.lora is set, and the package peft is not installed.",
-            "Adapters are trained through peft.",
-            "Run `pip install 'chexalign[lora]'`, or leave policy.lora out to train all weights.",
-        )
 
 
 def _check_tracker(name: str) -> None:

@@ -1,7 +1,7 @@
 """A plain loop for the parts of the tiny policy before SFT; it can be killed at any time and ends in the same weights.
 
-What is trained here is no policy yet: a tower with a head for labels, and a decoder that has seen no image. Steps take
-a few milliseconds, of which the trainer of `chexalign.train` would take a good part for itself.
+What is trained here is no policy yet: a tower with a head for labels, and a decoder that has seen no image; the trainer
+of `chexalign.train` trains policies.
 """
 
 from __future__ import annotations

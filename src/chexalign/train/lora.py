@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from chexalign.errors import UserError
 from chexalign.train.freeze import Part, part_of
+from chexalign.train.settings import no_peft
 
 ADAPTER = "adapter"  # a folder inside the checkpoint
 OTHERS = "trained_in_full.safetensors"  # what was trained beside the adapters, in the same folder
@@ -171,9 +172,5 @@ def _peft() -> ModuleType:
     try:
         import peft
     except ImportError as e:
-        raise UserError(
-            "policy.lora is set, and the package peft is not installed.",
-            "Adapters are trained through peft.",
-            "Run `pip install 'chexalign[lora]'`, or leave policy.lora out to train all weights.",
-        ) from e
+        raise no_peft() from e
     return peft

@@ -53,6 +53,15 @@ def settings_of(spec: Any, compute: Any, *, threads: int) -> Settings:
     )
 
 
+def no_peft() -> UserError:
+    """The error for adapters without the package that trains them."""
+    return UserError(
+        "policy.lora is set, and the package peft is not installed.",
+        "Adapters are trained through peft.",
+        "Run `pip install 'chexalign[lora]'`, or leave policy.lora out to train all weights.",
+    )
+
+
 def share(global_batch: int, processes: int, per_device: int | None) -> tuple[int, int]:
     """Rows that a process takes at once, and how often it does so for one update.
 
