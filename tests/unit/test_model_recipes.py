@@ -62,12 +62,7 @@ def rows(capsys: Any) -> dict[str, int]:
     return {row["stage"]: row["rows"] for row in json.loads(capsys.readouterr().out)}
 
 
-GEMMA_REFUSED = pytest.mark.xfail(
-    strict=False, reason="policy.processor compares the token that opens an image with the one features are put at"
-)
-
-
-@pytest.mark.parametrize("name", [pytest.param(RECIPES[0], marks=GEMMA_REFUSED), *RECIPES[1:]])
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_plan_accepts_the_recipe(name, places, capsys):
     few = [] if name == "chexalign/chexagent2_mimic" else ["data.split={sft: 4, prefer: 3, test: 3}"]
     assert plan(name, places, *few) == 0
@@ -95,6 +90,18 @@ def test_a_plan_refuses_a_model_that_brings_its_own_code(places, tmp_path, capsy
 def test_a_plan_refuses_a_template_that_asks_questions(places, capsys):
     assert plan(RECIPES[2], places, "policy.template=multiple_choice@1") == 2
     assert "use a template for reports: " in capsys.readouterr().err
+
+
+def test_a_plan_reads_a_table_by_the_names_of_its_columns(places, tmp_path, capsys):
+    rows = [{"acc": r.pop("id"), **r} for r in trees.table_rows(tmp_path)]
+    path = trees.write_table(tmp_path / "t.csv", rows)
+    data = f"data={{source: table, root: {path}, license: ours, split: {{sft: 4, prefer: 2, test: 2}}}}"
+    model = f"policy.model={places[RECIPES[1]][0]}"
+    command = ["plan", RECIPES[1], "--set", model, "--set", data]
+    assert main.main(command) == 2
+    assert "data.columns.id=COLUMN" in capsys.readouterr().err
+    assert main.main([*command, "--set", "data.columns.id=acc"]) == 0
+    assert "8 studies" in capsys.readouterr().err
 
 
 def test_a_plan_refuses_options_that_the_dataset_does_not_take(places, capsys):
