@@ -3,69 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from chexalign import workflow
 from chexalign.cli import main
 from chexalign.cli.look import look_at
-from chexalign.data.base import DropStudyError, Item
-from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.errors import UserError
-from chexalign.ids import file_sha256
-from chexalign.policy.hf import save_checkpoint
 from chexalign.policy.outlook import Outlook, Rates
 from chexalign.recipe_load import load_recipe
-from chexalign.types import ImageRef, Study
-
-
-class FolderDataset:
-    """Studies with one image each in a folder; those that a test names cannot be made."""
-
-    synthetic, license = False, "CC0"
-    root = Path()
-    refused: tuple[str, ...] = ()
-
-    def __init__(self, **options: object) -> None:
-        self.split = options["split"]
-
-    def items(self):
-        names = [name for name, n in self.split.items() for _ in range(n)]
-        return [Item(f"s{i:03}", name, None) for i, name in enumerate(names)], {}
-
-    def study(self, item: Item, images: Path) -> Study:
-        if item.id in self.refused:
-            raise DropStudyError("findings_empty")
-        path = self.root / "x.png"
-        image = ImageRef(str(path), file_sha256(path), "frontal", 64, 64)
-        text = "cough" if item.id.endswith("1") else None
-        return Study(item.id, item.id, (image,), text, "Clear.", None, (), item.split, "made", self.license)
+from tests.made_up import install, tiny_checkpoint
 
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    monkeypatch.setattr(FolderDataset, "root", tmp_path)
-    real = workflow.registry
-    monkeypatch.setattr(
-        workflow,
-        "registry",
-        lambda kind: SimpleNamespace(get=lambda _: FolderDataset) if kind == "datasets" else real(kind),
-    )
-    return FolderDataset
+    return install(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy")
-    tokenizer = train_tokenizer(["The heart is not enlarged.", "A small effusion on the left side."], vocabulary=300)
-    save_checkpoint(build_model(tokenizer, seed=3), build_processor(tokenizer), folder)
-    return folder
+    return tiny_checkpoint(tmp_path_factory.mktemp("policy"))
 
 
 def look(checkpoint, *settings):

@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 from chexalign.data.templates import get_template
-from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.errors import UserError
 from chexalign.ids import file_sha256, keyed_seed
 from chexalign.policy.base import Ask, Completion, Decoding
-from chexalign.policy.hf import HFPolicy, save_checkpoint
+from chexalign.policy.hf import HFPolicy
 from chexalign.policy.source import LocalSource
 from chexalign.run_folder import RunFolder
 from chexalign.sample.stage import CandidatesWorker, PromptsWorker, studies_per_part
 from chexalign.spread import PartResult
 from chexalign.stage import StageKey, run_parts
 from chexalign.types import ImageRef, Study
+from tests.made_up import tiny_checkpoint
 
 PART = 4
 SPLITS = ["prefer"] * 3 + ["test", "sft"] + ["prefer"] * 9 + ["sft"] * 6 + ["prefer"] * 3  # 15 to draw for
@@ -119,10 +119,7 @@ def test_candidates_are_keyed_by_seed_prompt_and_draw(run):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy")
-    tokenizer = train_tokenizer(["The heart is not enlarged.", "A small effusion on the left side."], vocabulary=300)
-    save_checkpoint(build_model(tokenizer, seed=3), build_processor(tokenizer), folder)
-    return folder
+    return tiny_checkpoint(tmp_path_factory.mktemp("policy"))
 
 
 def texts(run):
