@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from chexalign.engines.endpoint_answer import Answer, Call, NonsenseError, read_answer
@@ -44,15 +46,17 @@ class Client:
         self._stopped = threading.Event()
         self._final: UserError | None = None
         self._resume_at = 0.0
+        self._users, self._closing = 0, False
         self._counts: Counter[str] = Counter()
         self.refused: frozenset[str] = frozenset()
+        weakref.finalize(self, self._http.close)
 
     def ask(self, call: Call) -> Answer:
         """The answer to a call; it may hold fewer choices than `n`, never more.
 
         Raises: UserError for what trying again does not mend; TooLongError for a prompt beyond the context.
         """
-        with self._slots:
+        with self._slots, self._under_way():
             for attempt in range(self.spec.retries + 1):
                 try:
                     return self._once(call)
@@ -64,11 +68,23 @@ class Client:
                     break
                 if attempt < self.spec.retries:
                     self._pause(attempt, wait_s)
-        raise self._stop(gave_up(self.spec.url, reason, tries=attempt + 1))
+            raise self._stop(gave_up(self.spec.url, reason, tries=attempt + 1))
 
     def submit(self, function: Callable[..., R], *args: Any) -> Future[R]:
-        """Runs a function that asks, in a thread of the client; calls begin in the order in which they came."""
-        return self._pool.submit(function, *args)
+        """Runs a function that asks, in a thread of the client; calls begin in the order in which they came.
+
+        Raises: UserError, here or from the future, once the client has ended.
+        """
+
+        def unless_stopped() -> R:
+            self._raise_final()
+            return function(*args)
+
+        try:
+            return self._pool.submit(unless_stopped)
+        except RuntimeError:
+            self._raise_final()
+            raise
 
     def map(self, function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:
         """The function's value for each item, in order; the first error ends those that have not begun."""
@@ -80,12 +96,13 @@ class Client:
                 future.cancel()
 
     def close(self) -> None:
-        """Closes the connections; requests that wait or are under way fail."""
+        """Lets what waits fail, and closes the connections once what is under way has ended."""
         self._stop(
             UserError("The server is asked no more.", "The work that asked it has ended.", "Give the command again.")
         )
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+        self._pool.shutdown(wait=False)  # what is queued there fails by itself, and says why
+        with self._under_way():
+            self._closing = True
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -165,12 +182,29 @@ class Client:
         with self._lock:
             self.refused |= fields
 
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Counts a user of the connections; the last one closes them, since no other thread may meanwhile."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closing and self._users == 0
+            if last:
+                self._http.close()
+
     def _wait_for_turn(self) -> None:
         """Waits as long as the server asked all to wait."""
         while (left := self._resume_at - time.monotonic()) > 0 and not self._stopped.is_set():
             self._stopped.wait(left)
-        if self._final is not None:
-            raise self._final
+        self._raise_final()
+
+    def _raise_final(self) -> None:
+        if (final := self._final) is not None:
+            raise UserError(final.what, final.why, final.fix)  # anew, as each thread adds its own traceback
 
     def _pause(self, attempt: int, wait_s: float | None) -> None:
         pause = min(_LONGEST_PAUSE_S, self._pause_s * 2.0**attempt)
