@@ -162,3 +162,16 @@ def test_code_without_a_part_is_told(own, entry, named):
 
 def test_a_folder_without_code_changes_nothing(tmp_path):
     register_remote(folder(tmp_path, {"model_type": "llava"}))
+
+
+def test_a_recipe_that_allows_the_code_makes_it_known(own):
+    from transformers import AutoConfig
+
+    from chexalign.cli.checks import check_names
+    from chexalign.recipe_load import load_recipe
+
+    policy = f"policy={{model: {own}, trust_remote_code: true}}"
+    check_names(load_recipe("quick", [policy]))
+    assert type(AutoConfig.from_pretrained(own)).__name__ == "OwnConfig"
+    with pytest.raises(UserError, match="carries its own Python code"):
+        check_names(load_recipe("quick", [f"policy={{model: {own}}}"]))

@@ -36,9 +36,7 @@ def check_names(recipe: Recipe) -> None:
             "give the folder of a downloaded model; nothing is downloaded at run time",
         )
     if recipe.policy.model != "tiny":
-        from chexalign.policy.remote import check_remote
-
-        check_remote(Path(recipe.policy.model), allowed=recipe.policy.trust_remote_code)
+        _check_code(Path(recipe.policy.model), allowed=recipe.policy.trust_remote_code)
 
 
 def check_data(recipe: Recipe) -> tuple[list[Item], str]:
@@ -66,6 +64,15 @@ def seen_in_training(recipe: Recipe) -> str | None:
     if split not in learnt:
         return None
     return f"evaluate.split is {split}, which the policies are trained on: the numbers will flatter them"
+
+
+def _check_code(folder: Path, *, allowed: bool) -> None:
+    """Code that the recipe allows is made known here, for all that this process loads."""
+    from chexalign.policy.remote import check_remote, register_remote
+
+    check_remote(folder, allowed=allowed)
+    if allowed:
+        register_remote(folder)
 
 
 def _check_template(name: str) -> None:
