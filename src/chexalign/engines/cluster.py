@@ -21,7 +21,8 @@ from chexalign.recipe_engines import ClusterSpec
 from chexalign.spread import Parts
 from chexalign.store import PartInfo
 
-_FIRST_ACTOR_SECONDS = 600  # a cluster may have to start a machine first
+_ROOM_SECONDS = 600.0  # a cluster may have to start a machine first, or to finish other work
+_ROOM_SECONDS_HERE = 5.0
 _CONNECT_SECONDS = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,7 +64,8 @@ class RaySpread:
             stack.enter_context(_connected(self.spec))
             token = stack.enter_context(_token(parts.table.folder))
             order = Order(_pickled(parts), token, Path.cwd())
-            stack.enter_context(_explained(self.spec, parts.table.folder.name))
+            stack.enter_context(_explained(parts.table.folder.name))
+            _wait_for_room(self.spec)
             yield from map(outcome_of, self._outcomes(parts.missing, order))
 
     def _outcomes(self, missing: Sequence[int], order: Order) -> Iterator[bytes]:
@@ -88,7 +90,6 @@ class RaySpread:
             made.context.enable_progress_bars = False
             made.context.print_on_execution_start = False
             made.context.execution_no_progress_timeout_s = -1  # a part takes as long as it takes
-            made.context.wait_for_min_actors_s = _FIRST_ACTOR_SECONDS
             batches = iter(made.iter_batches(batch_size=None, prefetch_batches=0))
         for batch in batches:
             yield from batch["outcome"]
@@ -176,26 +177,42 @@ def _token(folder: Path) -> Iterator[Path]:
             token.unlink(missing_ok=True)
 
 
-@contextmanager
-def _explained(spec: ClusterSpec, what: str) -> Iterator[None]:
-    """Turns Ray's own errors into a UserError; those of workers come as outcomes and pass.
+def _wait_for_room(spec: ClusterSpec) -> None:
+    """Returns when one actor would find room; the rest may come later, as room is made.
 
-    Raises: UserError at once when a cluster of one machine has no room for an actor.
+    Raises: UserError when there is none in good time; Ray Data would wait for ever, and say nothing.
     """
     import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
 
-    asked = f"{spec.cpus_per_actor:g} CPU and {spec.gpus_per_actor:g} GPU"
-    there = ray.cluster_resources()
-    room = f"The cluster has {there.get('CPU', 0):g} CPU and {there.get('GPU', 0):g} GPU in all."
-    fix = "Start nodes that have it, or lower cluster.cpus_per_actor or cluster.gpus_per_actor."
-    if spec.address == "local" and (
-        spec.cpus_per_actor > there.get("CPU", 0) or spec.gpus_per_actor > there.get("GPU", 0)
-    ):
-        raise UserError(f"An actor needs {asked}, and this machine has no room for one.", room, fix)
+    asked = {"CPU": spec.cpus_per_actor, "GPU": spec.gpus_per_actor}
+    bundle = {name: n for name, n in asked.items() if n}
+    if not bundle:
+        return
+    seconds = _ROOM_SECONDS_HERE if spec.address == "local" else _ROOM_SECONDS
+    group = placement_group([bundle])
+    found = group.wait(timeout_seconds=seconds)
+    remove_placement_group(group)
+    if not found:
+        there = ray.cluster_resources()
+        raise UserError(
+            f"No node had {_amounts(asked)} free for an actor within {seconds:g} s.",
+            f"The cluster has {_amounts({name: there.get(name, 0.0) for name in asked})} in all.",
+            "Start nodes with more, wait for other work, or lower cluster.cpus_per_actor or cluster.gpus_per_actor.",
+        )
+
+
+def _amounts(resources: dict[str, float]) -> str:
+    return " and ".join(f"{n:g} {name}" for name, n in resources.items())
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns Ray's own errors into a UserError; those of workers come as outcomes and pass."""
+    import ray
+
     try:
         yield
-    except ray.exceptions.GetTimeoutError as e:
-        raise UserError(f"No node took an actor with {asked} within {_FIRST_ACTOR_SECONDS} s.", room, fix) from e
     except ray.exceptions.RayError as e:
         raise UserError(
             f"Ray gave up on {what}: {_first_line(e)}",
