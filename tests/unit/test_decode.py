@@ -1,5 +1,6 @@
 """Decoding over a shared prefill gives what one row at a time gives, on a tiny random Llava."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -277,3 +278,13 @@ def test_plain_transformers_writes_the_same_report_from_the_checkpoint(policy, a
         text = processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
         ((found,),) = policy.generate([ask], decoding=Decoding(LIMIT), seeds=[[0]])
         assert found.text == text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="c++ is not installed: torch.compile cannot build its code")
+def test_a_compiled_decoder_writes_the_same(policy, asks):
+    """Shapes are dynamic, so that a cache that grows with every token is compiled once and not at each step."""
+    drawing = {"decoding": Decoding(LIMIT, temperature=1.0), "seeds": [[1, 2], [3, 4], [5, 6]]}
+    found = HFPolicy(policy.folder, compiled=True).generate(asks, **drawing)
+    expected = policy.generate(asks, **drawing)
+    assert [[c.text for c in group] for group in found] == [[c.text for c in group] for group in expected]

@@ -17,7 +17,7 @@ _TEXT = {"input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_to
 _COMPACT_BELOW = 0.75
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: torch.compile cannot build code for its tensors
 def decode(
     model: Any,
     inputs: dict[str, torch.Tensor],

@@ -51,7 +51,8 @@ class HFPolicy:
         with reading("weights", folder):
             self.model: Any = _load(folder, config, _DTYPES[precision], device)
         if compiled:
-            self.model.forward = torch.compile(self.model.forward, dynamic=True)
+            decoder = self.model.get_decoder()
+            decoder.forward = torch.compile(decoder.forward, dynamic=True)
         self.tokenizer: Any = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
         self.banned = forbid(self.model, self.tokenizer)
