@@ -402,6 +402,18 @@ def test_tokens_of_log_probs_count_where_usage_is_that_of_the_first_choice() -> 
     assert found.completion_tokens == 5
 
 
+def test_log_probs_that_do_not_cover_the_text_are_no_log_probs() -> None:
+    content = answer({"logprobs": True}, ["one two three", "four five"])
+    content["choices"][0]["finish_reason"] = "length"
+    assert [c.sum_logp for c in read(content, n=2).choices] == [None, -1.0]
+    assert [c.sum_logp for c in read(content, n=2, max_tokens=3).choices] == [-1.5, -1.0]
+    content = answer({"logprobs": True}, ["one two three"])
+    for counted, known in ((3, True), (4, True), (5, False)):
+        content["usage"]["completion_tokens"] = counted
+        found = read(content).choices[0]
+        assert (found.n_tokens, found.sum_logp is not None) == (counted, known)
+
+
 def test_a_server_that_counts_nothing_and_says_no_reason() -> None:
     found = read({"choices": [{"message": {"content": "word " * 40}}]}).choices[0]
     assert (found.n_tokens, found.finish) == (51, "length")

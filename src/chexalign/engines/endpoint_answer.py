@@ -100,7 +100,7 @@ def read_answer(data: bytes, call: Call) -> Answer:
             text=text,
             finish=finish or ("length" if length >= call.max_tokens else "stop"),
             n_tokens=length,
-            sum_logp=sum(chosen for chosen, _ in logp) if logp else None,
+            sum_logp=sum(chosen for chosen, _ in logp) if _is_whole(logp, length, finish, call.max_tokens) else None,
             top_logp=logp[0][1] if logp else None,
         )
         for text, finish, logp, length in zip(texts, finishes, logps, lengths, strict=True)
@@ -168,15 +168,23 @@ def _count(usage: Any, name: str) -> int:
 
 
 def _lengths(texts: Sequence[str], logps: Sequence[Sequence[Any]], counted: int) -> list[int]:
-    """Tokens of each text: those with log-probs, or else a share of what was counted for all."""
+    """Tokens of each text: what was counted for it alone, those with log-probs, or else a share of all."""
+    if len(texts) == 1:
+        return [counted or len(logps[0]) or _guess(texts[0])]
     if all(logps):
         return [len(logp) for logp in logps]
-    if len(texts) == 1:
-        return [counted or _guess(texts[0])]
     total = counted or sum(_guess(text) for text in texts)
     size = sum(len(text) for text in texts) or 1
     ends = [round(total * sum(len(text) for text in texts[: i + 1]) / size) for i in range(len(texts))]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _is_whole(logp: Sequence[Any], n_tokens: int, finish: Finish | None, max_tokens: int) -> bool:
+    """Whether all tokens of a text have log-probs: llama.cpp tells none for those that end within a character.
+
+    A server may leave out the end token.
+    """
+    return bool(logp) and len(logp) >= (max_tokens if finish == "length" else n_tokens - 1)
 
 
 def _guess(text: str) -> int:
