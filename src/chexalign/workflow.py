@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from chexalign import atomic, ids
 from chexalign.data.base import Dataset
 from chexalign.data.prepare import StudiesWorker
-from chexalign.data.templates import get_template
+from chexalign.data.templates import Template, get_template
 from chexalign.errors import UserError
 from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
 from chexalign.policy.base import Decoding
@@ -161,7 +161,7 @@ class Workflow:
             spec=self.recipe.sft,
             compute=self.recipe.compute,
             frozen=tuple(policy.freeze),
-            template=get_template(policy.template),
+            template=self._template(),
             max_images=policy.max_images,
             max_tokens=policy.max_tokens,
             threads=self.recipe.threads,
@@ -180,7 +180,7 @@ class Workflow:
         template = self.recipe.policy.template
         config = {"split": spec.split, "template": template, "part_size": spec.part_size}
         counts = studies_per_part(self.run, studies.parts, spec.split)
-        worker = PromptsWorker(self.run, spec.split, get_template(template), spec.part_size, counts)
+        worker = PromptsWorker(self.run, spec.split, self._template(), spec.part_size, counts)
         key = self.key("prompts", {"studies": studies}, config)
         return run_parts(self.run.prompts, worker, key=key, n_parts=worker.n_parts)
 
@@ -261,7 +261,12 @@ class Workflow:
         mismatched = sorted(name for name in arms if losses[name].needs_kl)
         precision = self.recipe.compute.precision if self.recipe.compute else "fp32"
         worker = RefLogpsWorker(
-            self.run, requests_of(used), policy.max_images, weights=sft.content, precision=precision
+            self.run,
+            requests_of(used),
+            policy.max_images,
+            weights=sft.content,
+            precision=precision,
+            trust_remote_code=policy.trust_remote_code,
         )
         config = {"max_images": policy.max_images, "mismatched": mismatched, "precision": precision}
         table = ref_table(self.run)
@@ -306,17 +311,19 @@ class Workflow:
     def predictions(self, name: str) -> Manifest:
         """Greedy reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
         from chexalign.evaluate.predict import PredictionsWorker
+        from chexalign.sample.stage import studies_per_part
 
         checkpoint = SFT if name == SHUFFLED else name
         policy = self.sft() if checkpoint == SFT else self.train(name, self.recipe.resolved_arms()[name])
         studies = self.studies()
-        spec, n = self.recipe.evaluate, self.recipe.data.split[self.recipe.evaluate.split]
+        spec = self.recipe.evaluate
+        n = sum(studies_per_part(self.run, studies.parts, spec.split))
         worker = PredictionsWorker(
             run=self.run,
             name=name,
             source=self._source(None, checkpoint),
             split=spec.split,
-            template=get_template(self.recipe.policy.template),
+            template=self._template(),
             decoding=Decoding(spec.max_new_tokens),
             part_size=spec.batch_size,
             max_images=self.recipe.policy.max_images,
@@ -406,7 +413,13 @@ class Workflow:
                 check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
             return EndpointSource(endpoint)
         compute = self.recipe.compute or ComputeSpec()
-        return LocalSource(self.run.policy(name), compute.generate, compute.compile)
+        trusted = self.recipe.policy.trust_remote_code
+        return LocalSource(self.run.policy(name), compute.generate, compute.compile, trusted)
+
+    def _template(self) -> Template:
+        """The prompt template, speaking of no more images than the policy is shown."""
+        policy = self.recipe.policy
+        return get_template(policy.template).showing(policy.max_images)
 
     def _licenses(self, part: int) -> set[str]:
         return set(self.run.studies.column(part, "license"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,13 @@ class Look:
     """What was seen; `outlook` and `rates` are None where the policy's sizes are not known yet."""
 
     lines: tuple[str, ...]
+    studies: Mapping[str, int] = field(default_factory=dict)  # of each split; empty where nothing was looked at
     outlook: Outlook | None = None
     rates: Rates | None = None
+
+    def rows(self, recipe: Recipe, split: str) -> int:
+        """Studies of a split: those there are, or those that the recipe asks for where nothing was looked at."""
+        return self.studies.get(split, recipe.data.split.get(split, 0))
 
     def sample_seconds(self, recipe: Recipe, prompts: int) -> float | None:
         """Seconds for the candidates of so many prompts, over the recipe's actors."""
@@ -65,15 +70,16 @@ def look_at(recipe: Recipe, items: Sequence[Any]) -> Look:
     mine = [item for item in items if getattr(item, "split", None) == recipe.sample.split]
     if not mine:
         return Look(())
+    studies = Counter(item.split for item in items)
     chosen = mine[:: -(-len(mine) // _STUDIES)]
     with tempfile.TemporaryDirectory() as folder:
         asks, licenses, dropped = _asks(recipe, chosen, Path(folder))
         lines = [_found(len(asks), len(chosen), len(mine), dropped)]
         if recipe.sample.endpoint is not None:
-            return Look((*lines, _server(recipe, asks, licenses)))
+            return Look((*lines, _server(recipe, asks, licenses)), studies)
         if recipe.policy.tiny is not None:
-            return Look(tuple(lines))
-        return _measured(recipe, asks, lines)
+            return Look(tuple(lines), studies)
+        return _measured(recipe, asks, lines, studies)
 
 
 def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask], set[str], Counter[str]]:
@@ -84,7 +90,7 @@ def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask]
     from chexalign.policy.hf import open_image
     from chexalign.workflow import make_dataset
 
-    dataset, template = make_dataset(recipe), get_template(recipe.policy.template)
+    dataset, template = make_dataset(recipe), get_template(recipe.policy.template).showing(recipe.policy.max_images)
     asks, licenses, dropped = [], set(), Counter[str]()
     (folder / "images").mkdir()
     for item in items:
@@ -132,7 +138,7 @@ def _server(recipe: Recipe, asks: Sequence[Ask], licenses: set[str]) -> str:
     )
 
 
-def _measured(recipe: Recipe, asks: Sequence[Ask], lines: list[str]) -> Look:
+def _measured(recipe: Recipe, asks: Sequence[Ask], lines: list[str], studies: Mapping[str, int]) -> Look:
     from chexalign.policy.outlook import look, measure_rates
 
     spec, precision = recipe.sample, recipe.compute.generate if recipe.compute else "fp32"
@@ -145,7 +151,7 @@ def _measured(recipe: Recipe, asks: Sequence[Ask], lines: list[str]) -> Look:
         f"{rates.bytes / 1e9:,.0f} GB/s of memory, as this machine ({rates.device}) reached just now; 2 operations per "
         "weight and token, 6 with gradients, completions of full length; a real run reaches a third to a half of that"
     )
-    return Look(tuple(lines), outlook, rates)
+    return Look(tuple(lines), studies, outlook, rates)
 
 
 def _context(outlook: Outlook, new_tokens: int) -> Iterator[str]:

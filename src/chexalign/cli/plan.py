@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
 
 def stages(recipe: Recipe, found: Look) -> Iterator[Stage]:
     """The stages of a run in order, named after their folders; `found` has what was seen of the model."""
-    split, n = recipe.data.split, recipe.sample.n
+    split, n = {name: found.rows(recipe, name) for name in recipe.data.split}, recipe.sample.n
     tiny = recipe.policy.tiny is not None
     images = sum(split.values()) * len(recipe.data.views)
-    drawn = images if recipe.data.images is None and tiny else 0
+    drawn = images if recipe.data.images is None and recipe.data.root is None else 0
     yield Stage("studies", sum(split.values()), "studies", "data.split", _seconds("draw", drawn))
     if tiny:
         yield from _pretraining(recipe)
@@ -158,7 +158,7 @@ def _limited(rows: int, spec: SFTSpec | TrainSpec) -> tuple[int, str]:
 def _evaluation(recipe: Recipe, found: Look) -> Iterator[Stage]:
     tiny = recipe.policy.tiny is not None
     spec, arms = recipe.evaluate, len(recipe.resolved_arms())
-    tested = recipe.data.split[spec.split]
+    tested = found.rows(recipe, spec.split)
     reports = tested * (2 + arms)
     how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms > 1]})"
     seconds = _seconds("greedy", reports) if tiny else found.report_seconds(recipe, reports)

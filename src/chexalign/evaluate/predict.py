@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chexalign.policy.asks import ask_of
-from chexalign.policy.base import Decoding
+from chexalign.policy.base import Ask, Decoding
+from chexalign.policy.batching import Batches
 from chexalign.policy.source import PolicySource
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
@@ -18,7 +19,7 @@ from chexalign.types import Prediction, Study
 class PredictionsWorker:
     """Greedy reports for a slice of studies; with `shuffled`, each study gets the images of another one.
 
-    The study that lends its images is half the split away, so none keeps its own; the prompt stays the study's own.
+    The study that lends its images is half the split away, so none keeps its own; the prompt keeps its indication.
     """
 
     run: RunFolder
@@ -43,19 +44,18 @@ class PredictionsWorker:
         n = len(self._studies)
         shift = n // 2 if self.shuffled else 0
         slice_ = range(index * self.part_size, min(n, (index + 1) * self.part_size))
-        asks = [
-            ask_of(
-                self._studies[(i + shift) % n],
-                self.template.fill(self._studies[i]).text,
-                root=self.run.root,
-                max_images=self.max_images,
-            )
-            for i in slice_
-        ]
-        groups = self._policy.generate(asks, decoding=self.decoding, seeds=[[0]] * len(asks))
-        return PartResult(
-            [
-                Prediction(self._studies[i].id, self.name, c.text, c.n_tokens, c.finish)
-                for i, (c,) in zip(slice_, groups, strict=True)
-            ]
+        asks = [self._ask(self._studies[i], self._studies[(i + shift) % n]) for i in slice_]
+        groups = Batches(self._policy, self.part_size, strict=True).generate(
+            asks, decoding=self.decoding, seeds=[[0]] * len(asks)
         )
+        rows = [
+            Prediction(self._studies[i].id, self.name, c.text, c.n_tokens, c.finish)
+            for i, group in zip(slice_, groups, strict=True)
+            for c in group or ()
+        ]
+        return PartResult(rows)
+
+    def _ask(self, study: Study, lender: Study) -> Ask:
+        """The study's prompt, with the images of another study and in words for these."""
+        text = self.template.fill(replace(study, images=lender.images)).text
+        return ask_of(lender, text, root=self.run.root, max_images=self.max_images)

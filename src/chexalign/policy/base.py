@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chexalign.errors import UserError
 from chexalign.types import Finish
+
+Precision = Literal["fp32", "bf16", "fp16"]  # of weights and keys when policies write
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Batches:
 
     policy: Policy
     size: int | None
+    strict: bool = False  # an ask that cannot be answered is an error
     dropped: Counter[str] = field(default_factory=Counter)
 
     def generate(
@@ -41,6 +42,8 @@ class Batches:
                     [asks[i] for i in batch], decoding=decoding, seeds=[seeds[i] for i in batch]
                 )
             except AskError as e:
+                if self.strict:
+                    raise
                 self.dropped[e.reason] += 1
                 left.remove(batch[e.index])
                 continue

@@ -46,6 +46,11 @@ class Family:
         return getattr(self.text, "max_position_embeddings", None)
 
     @property
+    def no_fp16(self) -> str | None:
+        """Why the model cannot compute in float16, or None when nothing is known against it."""
+        return None
+
+    @property
     def supports_sharing(self) -> bool:
         """True when `inputs` can build a mask that the model's attention obeys."""
         return self.reason is None

@@ -16,6 +16,11 @@ class CheXagent2(Family):
     """An image is as many image tokens as the tower has patches, between two marks that the template writes."""
 
     @property
+    def no_fp16(self) -> str:
+        """Phi-2's attention overflows."""
+        return "The attention of Phi-2 leaves the range of float16, and the logits become NaN."
+
+    @property
     def context(self) -> int:
         """As many as CheXalign trained with: two images alone fill what config.json names, and positions go on."""
         return int(self.config.context_tokens)

@@ -6,16 +6,16 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 
 from chexalign import atomic
 from chexalign.errors import UserError
-from chexalign.policy.base import Ask, AskError, Completion, Decoding
+from chexalign.policy.base import Ask, AskError, Completion, Decoding, Precision
 from chexalign.policy.choose import Row
 from chexalign.policy.decode import decode
 from chexalign.policy.families import family_of
@@ -23,7 +23,8 @@ from chexalign.policy.memory import bytes_per_prompt, free_bytes
 from chexalign.policy.native import forbid, load_config, load_processor, makes_prompts
 from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, render
 from chexalign.policy.reading import reading
-from chexalign.policy.source import Precision
+
+T = TypeVar("T")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST = 256  # prompts in a batch, however much memory there is: more of them are no faster
@@ -50,6 +51,8 @@ class HFPolicy:
         self.precision = precision
         with reading("weights", folder):
             self.model: Any = _load(folder, config, _DTYPES[precision], device)
+        if precision == "fp16" and (why := family_of(self.model).no_fp16) is not None:
+            raise UserError(f"The model in {folder} is asked to compute in float16.", why, "Use bf16, or fp32.")
         if compiled:
             decoder = self.model.get_decoder()
             decoder.forward = torch.compile(decoder.forward, dynamic=True)
@@ -64,9 +67,10 @@ class HFPolicy:
     def encode(self, asks: Sequence[Ask]) -> dict[str, torch.Tensor]:
         """Model inputs for a batch of asks, left-padded.
 
-        Raises: AskError when the image of one cannot be read.
+        Raises: AskError when the image of one cannot be read, or its text holds marks that images alone may have.
         """
-        images, texts = [_opened(ask, i) for i, ask in enumerate(asks)], [self.render(ask) for ask in asks]
+        images = [_usable("image_unreadable", i, _open_all, ask) for i, ask in enumerate(asks)]
+        texts = [_usable("prompt_unusable", i, self.render, ask) for i, ask in enumerate(asks)]
         if isinstance(self.processor, Parts):
             return encode_parts(family_of(self.model), self.processor, texts, images)
         batch = self.processor(
@@ -154,11 +158,16 @@ def save_checkpoint(model: Any, processor: Any, folder: Path, weights: dict[str,
             raise
 
 
-def _opened(ask: Ask, index: int) -> list[Image.Image]:
+def _open_all(ask: Ask) -> list[Image.Image]:
+    return [open_image(path) for path in ask.images]
+
+
+def _usable(reason: str, index: int, work: Callable[[Ask], T], ask: Ask) -> T:
+    """What the work makes of an ask; its errors are told as those of the ask alone."""
     try:
-        return [open_image(path) for path in ask.images]
+        return work(ask)
     except UserError as e:
-        raise AskError(e, index=index, reason="image_unreadable") from e
+        raise AskError(e, index=index, reason=reason) from e
 
 
 def _too_long(length: int, new_tokens: int, window: int) -> UserError:

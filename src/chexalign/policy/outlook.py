@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexalign.policy.base import Ask, AskError
+from chexalign.policy.base import Ask, AskError, Precision
+from chexalign.policy.families import family_of
 from chexalign.policy.memory import bytes_per_prompt, free_bytes
-from chexalign.policy.source import Precision, device_here
+from chexalign.policy.source import device_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Outlook:
     context: int | None  # tokens; None where the config names no limit
     tokens: tuple[int, ...]
     prompt_bytes: int  # of the longest of these prompts with all its completions
-    unreadable: int  # asks whose image could not be read
+    unusable: int  # asks with an image that cannot be read, or a prompt that the model cannot be asked
 
     def fits(self, rates: Rates) -> int:
         """Prompts that fit into memory at the same time beside the weights."""
@@ -63,22 +64,24 @@ def look(folder: Path, asks: Sequence[Ask], *, draws: int, new_tokens: int, prec
     from chexalign.policy.hf import HFPolicy
 
     policy = HFPolicy(folder, precision=precision, device="meta")
-    lengths, unreadable = [], 0
+    lengths, unusable = [], 0
     for ask in asks:
         try:
             lengths.append(int(policy.encode([ask])["input_ids"].shape[1]))
         except AskError:
-            unreadable += 1
+            unusable += 1
+            if unusable == len(asks):
+                raise
     parameters = sum(p.numel() for p in policy.model.parameters())
     itemsize, config = policy.model.dtype.itemsize, policy.model.config
     longest = max(lengths, default=0)
     return Outlook(
         parameters=parameters,
         weight_bytes=parameters * itemsize,
-        context=getattr(config.get_text_config(), "max_position_embeddings", None),
+        context=family_of(policy.model).context,
         tokens=tuple(lengths),
         prompt_bytes=bytes_per_prompt(config, tokens=longest, draws=draws, new_tokens=new_tokens, itemsize=itemsize),
-        unreadable=unreadable,
+        unusable=unusable,
     )
 
 

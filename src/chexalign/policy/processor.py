@@ -12,6 +12,7 @@ from PIL import Image
 
 from chexalign.errors import UserError
 from chexalign.policy.families import Family
+from chexalign.policy.formats import content_of
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")  # a checkpoint has one of them or both
 
@@ -98,7 +99,7 @@ def encode_parts(
 
 
 def render(processor: Any, prompt: str, *, n_images: int) -> str:
-    """A user's turn with images before the prompt, and the generation header after it.
+    """A user's turn with its images, and the generation header after it.
 
     Raises: UserError when the prompt itself holds a mark of images: the model would look for one where none is, and
     taking the mark out would ask another question than the study's.
@@ -109,9 +110,7 @@ def render(processor: Any, prompt: str, *, n_images: int) -> str:
             "These tokens say where images stand; they are written for each image, and nowhere else.",
             "Remove them from the template or from the indication, and give images as files.",
         )
-    content: list[dict[str, str]] = [{"type": "image"} for _ in range(n_images)]
-    content.append({"type": "text", "text": prompt})
-    messages = [{"role": "user", "content": content}]
+    messages = [{"role": "user", "content": content_of(prompt, n_images=n_images)}]
     return str(processor.apply_chat_template(messages, add_generation_prompt=True))
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from chexalign.policy.base import Policy
+    from chexalign.policy.base import Policy, Precision
     from chexalign.recipe_engines import EndpointSpec
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class PolicySource(Protocol):
@@ -34,7 +32,10 @@ class LocalSource:
     def open(self) -> Policy:
         """Loads the checkpoint."""
         from chexalign.policy.hf import HFPolicy
+        from chexalign.policy.remote import register_remote
 
+        if self.trust_remote_code:
+            register_remote(self.folder)
         return HFPolicy(self.folder, precision=self.precision, device=device_here(), compiled=self.compiled)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from chexalign import ids
 from chexalign.policy.hf import HFPolicy
+from chexalign.policy.remote import register_remote
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.spread import PartResult
 from chexalign.store import Manifest, Table
@@ -68,6 +69,7 @@ class RefLogpsWorker:
     weights: str  # content digest of the SFT policy's files, from its manifest
     precision: Precision = "fp32"  # what the policy is trained in
     part_size: int = 100  # prompts
+    trust_remote_code: bool = False
     _policy: Any = None
     _scorer: Any = None
     _cache: Any = None
@@ -83,6 +85,8 @@ class RefLogpsWorker:
 
         Raises: UserError when the cache's folder belongs to another policy.
         """
+        if self.trust_remote_code:
+            register_remote(self.run.policy(SFT))
         self._policy = HFPolicy(self.run.policy(SFT))
         self._scorer = RefScorer(self._policy, self.precision)
         model = self._policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
