@@ -197,7 +197,7 @@ class Workflow:
             source=self._source(spec.endpoint, SFT),
             decoding=Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, spec.top_k),
             n=spec.n,
-            batch_size=spec.batch_size if isinstance(spec.batch_size, int) else None,
+            batch_size=None if spec.batch_size == "auto" or spec.endpoint else spec.batch_size,
             max_images=self.recipe.policy.max_images,
             seed=self.recipe.seed,
         )

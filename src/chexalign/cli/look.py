@@ -31,7 +31,8 @@ class Look:
 
     def rows(self, recipe: Recipe, split: str) -> int:
         """Studies of a split: those there are, or those that the recipe asks for where nothing was looked at."""
-        return self.studies.get(split, recipe.data.split.get(split, 0))
+        asked = {str(name): n for name, n in recipe.data.split.items()}
+        return self.studies.get(split, asked.get(split, 0))
 
     def sample_seconds(self, recipe: Recipe, prompts: int) -> float | None:
         """Seconds for the candidates of so many prompts, over the recipe's actors."""
