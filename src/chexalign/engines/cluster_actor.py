@@ -50,7 +50,7 @@ class _Wanted:
 
     def part(self, index: int) -> PartResult[Any]:
         result = self.worker.part(index)
-        if False:
+        if not self.token.exists():
             raise UserError(
                 f"The run in {self.token.parent} was taken over or ended while part {index} was made.",
                 "What another run may be writing there must not be written over.",
