@@ -76,7 +76,7 @@ class RaySpread:
             import ray.data
 
             indexes = ray.data.from_items([{"index": i} for i in missing], override_num_blocks=len(missing))
-            # At least one: an actor whose node is gone can move to where others have no more to do.
+            # At least one: less room than all actors need, as after a node is lost, is no reason to wait.
             pool = ray.data.ActorPoolStrategy(min_size=1, max_size=spec.actors, initial_size=spec.actors)
             made = indexes.map_batches(
                 PartMaker,
