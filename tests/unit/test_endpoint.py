@@ -102,6 +102,13 @@ def test_no_header_tells_of_this_machine_or_of_another_server(monkeypatch: pytes
     assert keyed["authorization"] == "Bearer k-1"
 
 
+def test_no_prompt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with serve() as server:
+        client(server).ask(call(SECRET))
+    assert SECRET not in caplog.text
+
+
 def test_a_server_on_this_machine_is_reached_without_the_proxies_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

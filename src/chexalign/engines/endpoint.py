@@ -175,7 +175,7 @@ class Client:
             raise UserError(
                 f"The server at {self.spec.url} takes no top_k, and sample.top_k is {call.top_k}.",
                 "Without it other tokens could be drawn than the recipe allows.",
-                "Leave out sample.top_k, or set it in the server's own way through sample.endpoint.extra_body.",
+                "Leave out sample.top_k, or set it in the server's own way through endpoint.extra_body.",
             )
         if fields & {"logprobs", "top_logprobs"}:
             fields |= {"logprobs", "top_logprobs"}

@@ -62,7 +62,7 @@ def read_failure(
         return UserError(
             f"The server at {url} refuses the key (status {status}).",
             "It asks for a key that it knows, and takes none other.",
-            "Name the environment variable that holds the key in sample.endpoint.api_key_env.",
+            "Name the environment variable that holds the key in endpoint.api_key_env.",
         )
     if status in (400, 413, 422) and (found := _mendable(status, text, url=url, model=model, sent=sent)):
         return found
@@ -81,7 +81,7 @@ def read_failure(
         "Chat completions are asked for at the address followed by /chat/completions, without going on elsewhere."
         if status < 404
         else f"It knows no model {model}, or answers no chat completions at that address.",
-        "Check sample.endpoint.url (up to and with /v1) and sample.endpoint.model.",
+        "Check endpoint.url (up to and with /v1) and endpoint.model.",
     )
 
 
@@ -100,7 +100,7 @@ def _unknown_model(url: str, model: str, known: Sequence[str]) -> UserError:
     return UserError(
         f"The server at {url} knows no model {model}.",
         f"It knows: {', '.join(name[:80] for name in known[:_SHOWN_MODELS])}{more}.",
-        "Give one of these names as sample.endpoint.model.",
+        "Give one of these names as endpoint.model.",
     )
 
 

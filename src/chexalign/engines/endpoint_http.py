@@ -5,6 +5,7 @@ Importing this module needs the extra `endpoint`.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def connect(spec: EndpointSpec, *, connections: int) -> openai.OpenAI:
     """
     check_url(spec.url)
     key = _key(spec)
+    logging.getLogger("openai").setLevel(logging.WARNING)  # below, and with OPENAI_LOG, it writes prompts into logs
 
     def leave_out(request: httpx2.Request) -> None:
         for name in set(request.headers) - _HEADERS:
@@ -90,7 +92,7 @@ def check_url(url: str) -> None:
     else:
         return
     raise UserError(
-        "The address in sample.endpoint.url cannot be used.",
+        "The address in endpoint.url cannot be used.",
         problem,
         "Give the base address, up to and with /v1, e.g. http://127.0.0.1:8000/v1.",
     )
