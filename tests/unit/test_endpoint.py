@@ -302,6 +302,7 @@ def test_a_choice_of_the_recipe_is_not_left_out() -> None:
         client(server).ask(call(top_k=5))
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(faults=st.lists(st.sampled_from(sorted(PASSING)), max_size=30), seed=st.integers(0, 100))
 def test_whatever_the_faults_each_call_is_answered_once_and_rightly(faults: list[str], seed: int) -> None:

@@ -134,6 +134,7 @@ def test_parts_in_several_threads_share_the_server() -> None:
         assert len(server.bodies) == 24 + 2
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     faults=st.lists(st.sampled_from(sorted(PASSING)), max_size=20),

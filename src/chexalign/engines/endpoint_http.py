@@ -5,7 +5,6 @@ Importing this module needs the extra `endpoint`.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -34,7 +33,6 @@ def connect(spec: EndpointSpec, *, connections: int) -> openai.OpenAI:
     """
     check_url(spec.url)
     key = _key(spec)
-    logging.getLogger("openai").setLevel(logging.WARNING)  # below, and with OPENAI_LOG, it writes prompts into logs
 
     def leave_out(request: httpx2.Request) -> None:
         for name in set(request.headers) - _HEADERS:
