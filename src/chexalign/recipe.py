@@ -200,7 +200,7 @@ class SampleSpec(Block):
     def substance(self) -> dict[str, Any]:
         """The block as plain values, less what changes no candidate."""
         kept = self.model_dump(mode="json", exclude={"max_dropped", "endpoint"})
-        return kept | ({"endpoint": self.endpoint.model} if self.endpoint else {})
+        return kept | ({"endpoint": [self.endpoint.model, self.endpoint.extra_body]} if self.endpoint else {})
 
 
 def _named(value: Any) -> Any:

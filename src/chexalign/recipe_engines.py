@@ -41,7 +41,7 @@ class ClusterSpec(Block):
 
     address: str = Field(
         default="auto",
-        description="`auto` for the cluster that this machine belongs to, `local` to start one here, or ray://HOST:PORT",
+        description="`auto` for the cluster that this machine belongs to, `local` to start one here, or HOST:PORT",
     )
     actors: int = Field(default=1, ge=1, description="processes that each hold a policy or a judge", examples=[8])
     cpus_per_actor: float = Field(default=1.0, ge=0, description="CPU cores that an actor takes")

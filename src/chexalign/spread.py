@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -69,9 +69,13 @@ class Spread(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Threads of this process, for workers that wait for something else; `part` must be safe to call in several."""
+    """Threads of this process, for workers that wait for something else; `part` must be safe to call in several.
+
+    `close` is called when all is done, or when one part failed and the others need not be waited for.
+    """
 
     n: int
+    close: Callable[[], None] | None = None
 
     def __call__(self, parts: Parts[Any]) -> Iterator[PartInfo]:
         """Several parts are under way at the same time, begun in order."""
@@ -82,6 +86,8 @@ class Threads:
                     yield future.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if self.close is not None:
+                    self.close()
 
 
 @dataclass(frozen=True, slots=True)

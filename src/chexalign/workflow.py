@@ -17,7 +17,7 @@ from chexalign.errors import UserError
 from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
 from chexalign.policy.base import Decoding
 from chexalign.privacy import check_license
-from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, folder_name
+from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, SampleSpec, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import SFT, SHUFFLED, RunFolder
 from chexalign.spread import Spread, Threads
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _STUDIES_PER_PART = 100
 _SCORES_PER_PART = 400
-_PARTS_UNDER_WAY = 4  # at a server: the last requests of one part leave room that the next one's fill
 
 
 def make_dataset(recipe: Recipe) -> Dataset:
@@ -55,6 +54,12 @@ def make_dataset(recipe: Recipe) -> Dataset:
     options.pop("source", None)
     dataset: Dataset = make(**options)
     return dataset
+
+
+def parts_under_way(spec: SampleSpec) -> int:
+    """Parts that are asked of a server at the same time: while one ends, the requests of others fill its room."""
+    assert spec.endpoint is not None
+    return max(4, 2 * spec.endpoint.concurrency // spec.part_size + 1)
 
 
 def open_run(recipe: Recipe, runs: Path) -> RunFolder:
@@ -207,7 +212,7 @@ class Workflow:
             key=key,
             n_parts=prompts.parts,
             workers=self._generators(),
-            spread=self._spread() if spec.endpoint is None else Threads(_PARTS_UNDER_WAY),
+            spread=self._spread() if spec.endpoint is None else Threads(parts_under_way(spec), worker.close),
             most_dropped=int(spec.max_dropped * prompts.rows),
             only=None if limit is None else -(-limit // spec.part_size),
         )

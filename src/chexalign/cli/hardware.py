@@ -1,4 +1,4 @@
-"""What can be known of a recipe's training on this machine before anything is spent."""
+"""What can be known of a recipe's work on this machine before anything is spent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "swanlab", "clearml", "
 
 
 def check_hardware(recipe: Recipe) -> None:
-    """Checks adapters, trackers and batch sizes.
+    """Checks adapters, trackers, batch sizes and the cluster's settings.
 
     Raises: UserError for a package that is missing, 4-bit weights without a CUDA device, a tracker that transformers
     does not know, and a global batch that the launched processes cannot share.
@@ -32,6 +32,10 @@ def check_hardware(recipe: Recipe) -> None:
     for tracker in compute.trackers if compute else ():
         _check_tracker(tracker)
     _check_batches(recipe)
+    if recipe.cluster is not None:
+        from chexalign.engines.cluster import RaySpread
+
+        RaySpread(recipe.cluster).check()
 
 
 def _check_tracker(name: str) -> None:

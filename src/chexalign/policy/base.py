@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from chexalign.errors import UserError
 from chexalign.types import Finish
@@ -50,6 +50,19 @@ class AskError(UserError):
     def __init__(self, error: UserError, *, index: int, reason: str) -> None:
         super().__init__(error.what, error.why, error.fix)
         self.index, self.reason = index, reason
+
+
+@runtime_checkable
+class Served(Protocol):
+    """What a policy behind a server has besides: an account, and an end."""
+
+    def take_usage(self) -> dict[str, Any]:
+        """Requests, tokens and failures since this was called last."""
+        ...
+
+    def close(self) -> None:
+        """Gives up what waits to be asked."""
+        ...
 
 
 class Policy(Protocol):

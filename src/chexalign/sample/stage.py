@@ -9,7 +9,7 @@ from typing import Any
 
 from chexalign.ids import digest, keyed_seed
 from chexalign.policy.asks import ask_of
-from chexalign.policy.base import Completion, Decoding
+from chexalign.policy.base import Completion, Decoding, Served
 from chexalign.policy.batching import Batches
 from chexalign.policy.source import PolicySource
 from chexalign.run_folder import RunFolder
@@ -74,6 +74,11 @@ class CandidatesWorker:
         """Opens the policy."""
         self._policy, self._size = self.source.open(), self.batch_size
 
+    def close(self) -> None:
+        """Asks a server nothing more."""
+        if isinstance(self._policy, Served):
+            self._policy.close()
+
     def part(self, index: int) -> PartResult[Candidate]:
         """The candidates of one part of prompts, prompts in order, draws in order.
 
@@ -87,7 +92,9 @@ class CandidatesWorker:
         groups = batches.generate(asks, decoding=self.decoding, seeds=seeds)
         self._size = batches.size
         rows = [row for p, group in zip(prompts, groups, strict=True) for row in self._rows(p, group or [])]
-        extra = {"tokens": sum(row.n_tokens for row in rows), "batch_size": batches.size}
+        extra: dict[str, Any] = {"tokens": sum(row.n_tokens for row in rows), "batch_size": batches.size}
+        if isinstance(self._policy, Served):
+            extra["usage"] = self._policy.take_usage()
         return PartResult(rows, dict(batches.dropped), extra)
 
     def _studies(self, index: int, wanted: set[str]) -> dict[str, Study]:
