@@ -193,6 +193,7 @@ class Workflow:
     def candidates(self, limit: int | None = None) -> Manifest:
         """Candidates of the SFT policy; with a limit, no parts after those of the first so many prompts."""
         from chexalign.sample.stage import CandidatesWorker
+        from chexalign.sample.usage import with_usage
 
         sft, prompts, spec = self.sft(), self.prompts(), self.recipe.sample
         policy = {"images": self.recipe.policy.max_images, **self._generation()}
@@ -206,7 +207,7 @@ class Workflow:
             max_images=self.recipe.policy.max_images,
             seed=self.recipe.seed,
         )
-        return run_parts(
+        manifest = run_parts(
             self.run.candidates,
             worker,
             key=key,
@@ -216,6 +217,7 @@ class Workflow:
             most_dropped=int(spec.max_dropped * prompts.rows),
             only=None if limit is None else -(-limit // spec.part_size),
         )
+        return manifest if spec.endpoint is None else with_usage(self.run.candidates, manifest)
 
     @_once
     def scores(self, judge: JudgeSpec) -> Manifest:

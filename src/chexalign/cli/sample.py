@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from chexalign.cli import carry_out
@@ -43,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
             _need_parts(workflow.run)
         manifest = workflow.candidates(args.limit)
         print_manifests({str(workflow.run.candidates.folder): manifest}, as_json=args.json)
+        if "usage" in manifest.extra:
+            from chexalign.sample.usage import in_words
+
+            print(in_words(manifest.extra["usage"]), file=sys.stderr)
 
     return with_workflow(args, work)
 
