@@ -11,12 +11,16 @@ from chexalign.types import ScoreStatus
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a judge says of one pair of texts; `value` is None exactly when `status` is not ok."""
+    """What a judge says of one pair of texts; `value` is None exactly when `status` is not ok.
+
+    `notes` hold what it wrote about them, e.g. the sentences that name an error.
+    """
 
     value: float | None
     parts: dict[str, float] = field(default_factory=dict)
     status: ScoreStatus = "ok"
     reason: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.status != "ok"):
