@@ -241,6 +241,15 @@ class PairsSpec(Block):
 
     rule: str = Field(description="name of the pair rule (`chexalign list pair_rules`)", examples=["best_worst"])
     min_margin: float = Field(default=1e-8, ge=0, description="least score difference of a pair")
+    options: dict[str, int | float] = Field(
+        default={}, description="the rule's own options", examples=["{k: 2}", "{max_ratio: 1.2}"]
+    )
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
+        block = given(handler(self))
+        # A rule without options is written as before there were any, so that finished pairs stay valid.
+        return block if self.options else {key: value for key, value in block.items() if key != "options"}
 
 
 class Arm(Block):

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from chexalign.pairs.audit import Summary, audit
-from chexalign.pairs.rules import BestWorst, build_pairs
+from chexalign.pairs.build import build_pairs
+from chexalign.pairs.rules import BestWorst
 from chexalign.types import Candidate, Score
 
 JUDGE = "chexpert@1"

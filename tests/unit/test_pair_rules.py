@@ -3,7 +3,9 @@
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.pairs.rules import BestWorst, CoinFlip, Dropped, Scored, build_pairs
+from chexalign.pairs.build import build_pairs
+from chexalign.pairs.columns import Scored
+from chexalign.pairs.rules import BestWorst, CoinFlip, Dropped
 from chexalign.types import Candidate, Score
 
 JUDGE = "chexpert@1"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
 
+import numpy as np
+import numpy.typing as npt
+
+from chexalign.pairs.build import PairColumns, rows_of, table_of
+from chexalign.pairs.columns import Columns, Floats, Ints, columns_of
 from chexalign.types import Candidate, Pair, Score
 
 
@@ -31,8 +35,8 @@ class Side:
 class PairAudit:
     """Table 8 of the CheXalign paper for one set of pairs, in plain numbers; `dataclasses.asdict` makes it JSON.
 
-    Fractions are of the pairs, and None without pairs. A tie is a prompt that was dropped because its best and worst
-    scores do not differ by more than the rule's margin.
+    Fractions are of the pairs unless noted, and None without pairs. A tie is a prompt that was dropped because no two
+    of its scores differ by more than the rule's margin.
     """
 
     n_prompts: int
@@ -47,6 +51,11 @@ class PairAudit:
     chosen_longer_tokens: float | None
     equal_words: float | None
     words_excess: float | None  # mean words of chosen over mean words of rejected, minus 1
+    unscored: float | None  # fraction of the candidates
+    duplicates: float | None  # fraction of the candidates that have the words of an earlier draw of their prompt
+    reused: float | None  # fraction of the texts in pairs that stand in several
+    n_patients: int | None  # with a pair; None where it is not known who they are
+    most_pairs_of_a_patient: int | None
 
 
 def audit(
@@ -55,49 +64,86 @@ def audit(
     scores: Iterable[Score],
     *,
     dropped: Mapping[str, int] | None = None,
+    patients: Mapping[str, str] | None = None,
 ) -> PairAudit:
-    """The audit of `pairs`; `dropped` is what `build_pairs` said it left out.
+    """The audit of `pairs`; `dropped` is what `build_pairs` said it left out, `patients` tells whose a prompt is.
 
-    Scores are those of each pair's own judge. Words are split at white space. Prompts are those of `candidates`.
+    Scores are those of the pairs' own judge. Words are split at white space. Prompts are those of `candidates`.
     Raises KeyError for a pair whose candidate or score is not given.
     """
-    by_id = {c.id: c for c in candidates}
-    values = {(s.candidate_id, s.judge): s.value for s in scores}
-    chosen = [(by_id[p.chosen_id], values[p.chosen_id, p.judge]) for p in pairs]
-    rejected = [(by_id[p.rejected_id], values[p.rejected_id, p.judge]) for p in pairs]
-    n_prompts = len({c.prompt_id for c in by_id.values()})
-    lost = dict(sorted((dropped or {}).items()))
-    left, right = _side(chosen), _side(rejected)
-    more_tokens = [c.n_tokens > r.n_tokens for (c, _), (r, _) in zip(chosen, rejected, strict=True)]
+    columns = columns_of(candidates)
+    chosen, rejected = rows_of(columns, pairs)
+    judge = pairs[0].judge if pairs else None
+    known = {s.candidate_id: s.value for s in scores if s.judge == judge}
+    for pair in pairs:
+        known[pair.chosen_id], known[pair.rejected_id]
+    values = np.array([known.get(i) for i in columns.ids.to_pylist()], dtype=np.float64)
+    built = PairColumns(chosen, rejected, table_of(list(pairs)), dict(dropped or {}))
+    return audit_columns(columns, values, built, patients=patients)
+
+
+def audit_columns(
+    columns: Columns, values: Floats, built: PairColumns, *, patients: Mapping[str, str] | None = None
+) -> PairAudit:
+    """The audit of pairs that are columns; see `audit`."""
+    chosen, rejected = built.chosen, built.rejected
+    left, right = _side(columns, values, chosen), _side(columns, values, rejected)
+    words, tokens = (n[chosen] - n[rejected] for n in (columns.n_words, columns.n_tokens))
+    lost, n_prompts = dict(sorted(built.dropped.items())), len(columns.prompt_ids)
+    uses = np.unique(np.concatenate([chosen, rejected]), return_counts=True)[1]
+    of_patient = _pairs_by_patient(built, patients)
     return PairAudit(
         n_prompts=n_prompts,
-        n_pairs=len(pairs),
+        n_pairs=len(chosen),
         dropped=lost,
         ties=lost.get("tie", 0) / n_prompts if n_prompts else None,
         chosen=left,
         rejected=right,
-        margin=_summary([p.margin for p in pairs]),
-        delta_words=_summary([p.delta_words for p in pairs]),
-        chosen_longer_words=_fraction([p.delta_words > 0 for p in pairs]),
-        chosen_longer_tokens=_fraction(more_tokens),
-        equal_words=_fraction([p.delta_words == 0 for p in pairs]),
+        margin=_summary(built.table.column("margin").to_numpy()),
+        delta_words=_summary(words),
+        chosen_longer_words=_fraction(words > 0),
+        chosen_longer_tokens=_fraction(tokens > 0),
+        equal_words=_fraction(words == 0),
         words_excess=left.words.mean / right.words.mean - 1 if left.words.mean and right.words.mean else None,
+        unscored=_fraction(np.isnan(values)),
+        duplicates=_fraction(_repeats(columns)),
+        reused=_fraction(uses > 1),
+        n_patients=None if of_patient is None else len(of_patient),
+        most_pairs_of_a_patient=int(of_patient.max()) if of_patient is not None and len(of_patient) else None,
     )
 
 
-def _side(rows: Sequence[tuple[Candidate, float | None]]) -> Side:
+def _side(columns: Columns, values: Floats, rows: Ints) -> Side:
+    scores = values[rows]
     return Side(
-        score=_summary([v for _, v in rows if v is not None]),
-        words=_summary([len(c.text.split()) for c, _ in rows]),
-        tokens=_summary([c.n_tokens for c, _ in rows]),
+        score=_summary(scores[~np.isnan(scores)]),
+        words=_summary(columns.n_words[rows]),
+        tokens=_summary(columns.n_tokens[rows]),
     )
 
 
-def _summary(values: Sequence[float]) -> Summary:
-    if not values:
+def _repeats(columns: Columns) -> npt.NDArray[np.bool_]:
+    """Which rows have the words of an earlier row of their prompt."""
+    order = np.lexsort((np.arange(len(columns.text)), columns.text, columns.prompt))
+    text, prompt = columns.text[order], columns.prompt[order]
+    found = np.zeros(len(order), dtype=bool)
+    found[order[1:]] = (text[1:] == text[:-1]) & (prompt[1:] == prompt[:-1])
+    return found
+
+
+def _pairs_by_patient(built: PairColumns, patients: Mapping[str, str] | None) -> Ints | None:
+    if patients is None:
+        return None
+    whose = [patients[prompt_id] for prompt_id in built.table.column("prompt_id").to_pylist()]
+    return np.unique(np.array(whose, dtype=str), return_counts=True)[1]
+
+
+def _summary(values: npt.NDArray[np.float64 | np.int64]) -> Summary:
+    if not len(values):
         return Summary(None, None, None)
-    return Summary(fmean(values), float(median(values)), stdev(values) if len(values) > 1 else None)
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Summary(float(np.mean(values)), float(np.median(values)), sd)
 
 
-def _fraction(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None
+def _fraction(flags: npt.NDArray[np.bool_]) -> float | None:
+    return float(np.mean(flags)) if len(flags) else None

@@ -1,25 +1,20 @@
-"""Which candidates become a preference: chosen and rejected, from the scores that a judge gave."""
+"""Which candidates become a preference: chosen and rejected, from the scores that a judge gave.
+
+A score that is corrected for length needs no rule: it is the judge `lc`, and any rule can stand on it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from chexalign.errors import UserError
 from chexalign.ids import digest, keyed_seed
-from chexalign.types import Candidate, Pair, Score
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A candidate as a rule sees it: its score and size, not its text."""
-
-    candidate_id: str
-    draw: int
-    value: float | None  # None: the judge could not score it
-    n_words: int
+from chexalign.pairs.columns import Columns, Floats, Ints, Scored
+from chexalign.types import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,15 @@ class PairRule(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Picked:
+    """Rows of `Columns` that are preferred to others, `[pairs]` each in the order of prompts, and prompts without."""
+
+    chosen: Ints
+    rejected: Ints
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
 class BestWorst:
     """Prefers the best-scored candidate to the worst-scored one, if their scores differ by more than `min_margin`.
 
@@ -50,7 +54,7 @@ class BestWorst:
     """
 
     def __init__(self, *, min_margin: float) -> None:
-        self.min_margin = _checked_margin(min_margin)
+        self.min_margin = checked_margin(min_margin)
 
     @property
     def name(self) -> str:
@@ -65,6 +69,10 @@ class BestWorst:
         best, worst = found
         return [make_pair(prompt_id, best, worst, judge=judge, rule=self.name)]
 
+    def pick_all(self, columns: Columns, values: Floats) -> Picked:
+        """What `pairs` says of every prompt, computed for all of them together."""
+        return _all_extremes(columns, values, self.min_margin)
+
 
 class CoinFlip:
     """The null of `BestWorst`: the same two candidates of the same prompts, put in order by a fair coin.
@@ -74,7 +82,7 @@ class CoinFlip:
     """
 
     def __init__(self, *, min_margin: float, seed: int) -> None:
-        self.min_margin, self.seed = _checked_margin(min_margin), seed
+        self.min_margin, self.seed = checked_margin(min_margin), seed
 
     @property
     def name(self) -> str:
@@ -86,8 +94,19 @@ class CoinFlip:
         found = _extremes(scored, self.min_margin)
         if isinstance(found, Dropped):
             return found
-        chosen, rejected = found if keyed_seed(self.seed, prompt_id) % 2 == 0 else found[::-1]
+        chosen, rejected = found if self._heads(prompt_id) else found[::-1]
         return [make_pair(prompt_id, chosen, rejected, judge=judge, rule=self.name)]
+
+    def pick_all(self, columns: Columns, values: Floats) -> Picked:
+        """What `pairs` says of every prompt, computed for all of them together but for the coins."""
+        found = _all_extremes(columns, values, self.min_margin)
+        prompts = columns.prompt_ids.take(columns.prompt[found.chosen]).to_pylist()
+        heads = np.array([self._heads(prompt_id) for prompt_id in prompts], dtype=bool)
+        chosen = np.where(heads, found.chosen, found.rejected)
+        return Picked(chosen, np.where(heads, found.rejected, found.chosen), found.dropped)
+
+    def _heads(self, prompt_id: str) -> bool:
+        return keyed_seed(self.seed, prompt_id) % 2 == 0
 
 
 def make_pair(prompt_id: str, chosen: Scored, rejected: Scored, *, judge: str, rule: str) -> Pair:
@@ -106,68 +125,20 @@ def make_pair(prompt_id: str, chosen: Scored, rejected: Scored, *, judge: str, r
     )
 
 
-def build_pairs(
-    candidates: Iterable[Candidate], scores: Iterable[Score], *, rule: PairRule, judge: str
-) -> tuple[list[Pair], dict[str, int]]:
-    """The pairs of all prompts, ordered by prompt id, and how many prompts gave none, by reason.
+def eligible(scored: Sequence[Scored]) -> list[tuple[float, Scored]]:
+    """The candidates that take part, those with a score and a word, from the best to the worst.
 
-    `judge` is name@version; scores by other judges, or of candidates not given, are not looked at. Pairs of equal
-    texts (apart from white space) are dropped as `equal_texts`: no loss could tell them apart.
-    Words are runs of characters between white space, of the text as sampled.
-    Raises UserError when a candidate has no score by that judge, or has two.
+    Among equal scores the lower draw comes first.
     """
-    by_id = {c.id: c for c in candidates}
-    values = _values_by(judge, scores, by_id)
-    prompts: defaultdict[str, list[Scored]] = defaultdict(list)
-    for c in by_id.values():
-        prompts[c.prompt_id].append(Scored(c.id, c.draw, values[c.id], len(c.text.split())))
-    pairs: list[Pair] = []
-    dropped: Counter[str] = Counter()
-    for prompt_id in sorted(prompts):
-        found = rule.pairs(prompt_id, prompts[prompt_id], judge=judge)
-        if isinstance(found, Dropped):
-            dropped[found.reason] += 1
-            continue
-        kept = [p for p in found if by_id[p.chosen_id].text.split() != by_id[p.rejected_id].text.split()]
-        if not kept:
-            dropped["equal_texts"] += 1
-        pairs += kept
-    return pairs, dict(sorted(dropped.items()))
-
-
-def _values_by(judge: str, scores: Iterable[Score], candidates: dict[str, Candidate]) -> dict[str, float | None]:
-    values: dict[str, float | None] = {}
-    for s in scores:
-        if s.judge != judge or s.candidate_id not in candidates:
-            continue
-        if s.candidate_id in values:
-            raise UserError(
-                f"pairs: candidate {s.candidate_id} has two scores by {judge}",
-                "it is not known which of them is meant",
-                "Delete that judge's scores and score the candidates once",
-            )
-        values[s.candidate_id] = s.value
-    if missing := sorted(set(candidates) - set(values)):
-        raise UserError(
-            f"pairs: {len(missing)} of {len(candidates)} candidates have no score by {judge}, first {missing[0]}",
-            "a prompt's best and worst candidate are not known before all are scored",
-            "Finish the judge stage, or name the judge (name@version) that scored these candidates",
-        )
-    return values
-
-
-def _extremes(scored: Sequence[Scored], min_margin: float) -> tuple[Scored, Scored] | Dropped:
     rows = [(s.value, s) for s in scored if s.value is not None and s.n_words > 0]
-    if len(rows) < 2:
-        return Dropped("fewer_than_two_scored")
-    best_value, best = min(rows, key=lambda r: (-r[0], r[1].draw, r[1].candidate_id))
-    worst_value, worst = min(rows, key=lambda r: (r[0], r[1].draw, r[1].candidate_id))
-    if not best_value - worst_value > min_margin:
-        return Dropped("tie")
-    return best, worst
+    return sorted(rows, key=lambda r: (-r[0], r[1].draw, r[1].candidate_id))
 
 
-def _checked_margin(min_margin: float) -> float:
+def checked_margin(min_margin: float) -> float:
+    """The margin, which a score difference must exceed.
+
+    Raises UserError when no difference could be measured by it.
+    """
     if not 0 <= min_margin < float("inf"):
         raise UserError(
             f"pairs: min_margin is {min_margin}",
@@ -175,3 +146,38 @@ def _checked_margin(min_margin: float) -> float:
             "Set min_margin to 1e-8 to drop ties only, as the CheXalign paper does, or to a larger number",
         )
     return min_margin
+
+
+def _extremes(scored: Sequence[Scored], min_margin: float) -> tuple[Scored, Scored] | Dropped:
+    rows = eligible(scored)
+    if len(rows) < 2:
+        return Dropped("fewer_than_two_scored")
+    (best_value, best), (worst_value, _) = rows[0], rows[-1]
+    if not best_value - worst_value > min_margin:
+        return Dropped("tie")
+    return best, next(s for value, s in rows if value == worst_value)  # the lowest draw of the worst
+
+
+def _all_extremes(columns: Columns, values: Floats, min_margin: float) -> Picked:
+    if not len(columns.ids):
+        return Picked(np.empty(0, np.int64), np.empty(0, np.int64))
+    known = np.where(columns.n_words > 0, values, np.nan)
+    firsts, prompt = columns.starts[:-1], columns.prompt
+    best, worst = np.fmax.reduceat(known, firsts), np.fmin.reduceat(known, firsts)
+    several = np.add.reduceat((~np.isnan(known)).astype(np.int64), firsts) > 1
+    apart = best - worst > min_margin
+    kept = several & apart
+    dropped = {"fewer_than_two_scored": int((~several).sum()), "tie": int((several & ~apart).sum())}
+    return Picked(
+        _first(known == best[prompt], prompt)[kept],
+        _first(known == worst[prompt], prompt)[kept],
+        {reason: n for reason, n in dropped.items() if n},
+    )
+
+
+def _first(flags: np.ndarray, prompt: Ints) -> Ints:
+    """The first flagged row of each prompt, 0 where there is none."""
+    rows = np.flatnonzero(flags)
+    found = np.zeros(int(prompt[-1]) + 1, dtype=np.int64)
+    found[prompt[rows][::-1]] = rows[::-1]  # of several writes to one place the last one stays
+    return found

@@ -1,4 +1,4 @@
-"""The stage that turns scores into pairs; it reads tables alone, so another rule costs seconds."""
+"""The stages that turn scores into pairs or verdicts; they read tables alone, so another rule costs seconds."""
 
 from __future__ import annotations
 
@@ -7,23 +7,38 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from chexalign.pairs.audit import audit
-from chexalign.pairs.rules import PairRule, build_pairs
+from chexalign.errors import UserError
+from chexalign.pairs.audit import audit_columns
+from chexalign.pairs.build import build_columns
+from chexalign.pairs.read import read_candidates, read_patients, read_scores
+from chexalign.pairs.rules import PairRule
+from chexalign.pairs.verdicts import VerdictRule, build_verdicts
 from chexalign.recipe import Arm, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
-from chexalign.types import Pair
+from chexalign.types import Pair, Verdict
 
 
 def make_rule(arm: Arm, *, seed: int) -> PairRule:
-    """The arm's pair rule; a rule that draws random numbers is given the run's seed."""
-    found = registry("pair_rules").get(arm.pairs.rule)
-    options: dict[str, Any] = {"min_margin": arm.pairs.min_margin}
-    if "seed" in inspect.signature(found).parameters:
-        options["seed"] = seed
-    rule: PairRule = found(**options)
-    return rule
+    """The arm's pair rule; a rule that draws random numbers is given the run's seed.
+
+    Raises: UserError when the rule gives verdicts, lacks an option or does not take one.
+    """
+    rule = _made(arm, seed)
+    if hasattr(rule, "sort"):
+        raise UserError(
+            f"pairs.rule is {arm.pairs.rule}, and train.algorithm is {arm.train.algorithm}.",
+            "The rule finds single candidates desirable or not, and the algorithm learns from pairs.",
+            "Use kto, which can learn from single candidates, or a rule that gives pairs, such as best_worst.",
+        )
+    pairs: PairRule = rule
+    return pairs
+
+
+def gives_verdicts(arm: Arm) -> bool:
+    """Whether the arm's rule gives verdicts on single candidates, and not pairs."""
+    return hasattr(registry("pair_rules").get(arm.pairs.rule), "sort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +54,53 @@ class PairsWorker:
 
     def part(self, index: int) -> PartResult[Pair]:
         """The pairs, ordered by prompt, and why other prompts gave none."""
-        candidates = self.run.candidates.rows()
-        scores = self.run.scores(folder_name(self.arm.judge)).rows()
-        judge = scores[0].judge if scores else ""
-        pairs, dropped = build_pairs(candidates, scores, rule=make_rule(self.arm, seed=self.seed), judge=judge)
-        account = dataclasses.asdict(audit(pairs, candidates, scores, dropped=dropped)) if pairs else {}
-        return PartResult(pairs, dropped, extra={"audit": account})
+        columns = read_candidates(self.run)
+        judge, ids, values = read_scores(self.run, folder_name(self.arm.judge))
+        values = columns.values(judge, ids, values)
+        built = build_columns(columns, values, rule=make_rule(self.arm, seed=self.seed), judge=judge)
+        account = audit_columns(columns, values, built, patients=read_patients(self.run))
+        return PartResult(built.records(), built.dropped, extra={"audit": dataclasses.asdict(account)})
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictsWorker:
+    """All verdicts of an arm in one part."""
+
+    run: RunFolder
+    arm: Arm
+    seed: int
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def part(self, index: int) -> PartResult[Verdict]:
+        """The verdicts, ordered by prompt, and why other prompts gave none."""
+        columns = read_candidates(self.run)
+        judge, ids, values = read_scores(self.run, folder_name(self.arm.judge))
+        rule: VerdictRule = _made(self.arm, self.seed)
+        verdicts, dropped = build_verdicts(columns, columns.values(judge, ids, values), rule=rule, judge=judge)
+        return PartResult(verdicts, dropped)
+
+
+def _made(arm: Arm, seed: int) -> Any:
+    """The rule with the options of the recipe, checked against those that it takes."""
+    spec, found = arm.pairs, registry("pair_rules").get(arm.pairs.rule)
+    takes = inspect.signature(found).parameters
+    options: dict[str, Any] = {"min_margin": spec.min_margin, **spec.options}
+    if "seed" in takes:
+        options["seed"] = seed
+    own = [name for name in takes if name not in ("min_margin", "seed")]
+    needed = [name for name in own if takes[name].default is inspect.Parameter.empty]
+    if strange := sorted(set(spec.options) - set(own)):
+        raise UserError(
+            f"pairs.options of {spec.rule}: {', '.join(strange)}",
+            f"that rule takes {', '.join(own) or 'no options'}",
+            f"remove {strange[0]}",
+        )
+    if lacking := [name for name in needed if name not in options]:
+        raise UserError(
+            f"pairs.options of {spec.rule}: {lacking[0]} is missing",
+            f"that rule needs {', '.join(needed)}, and a scientific choice has no default",
+            f"add it, as in `pairs: {{rule: {spec.rule}, options: {{{lacking[0]}: ...}}}}`",
+        )
+    return found(**options)
