@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chexalign.ids import digest
 from chexalign.pairs.columns import Columns, Floats, Ints, columns_of, score_columns
 from chexalign.pairs.rules import Dropped, PairRule, Picked
 from chexalign.types import Candidate, Pair, Score
@@ -131,10 +132,13 @@ def _n_prompts(columns: Columns, rows: Ints) -> int:
 
 
 def _pair_ids(prompts: list[str], chosen: list[str], rejected: list[str], *, judge: str, rule: str) -> list[str]:
-    """`digest("pair", prompt, chosen, rejected, judge, rule)` of each, in a quarter of its time."""
-    quote, sha256 = encode_basestring, hashlib.sha256
-    tail = f", {quote(judge)}, {quote(rule)}]"
+    """`digest("pair", prompt, chosen, rejected, judge, rule)` of each, in a fifth of its time."""
+    every = "".join((*prompts, *chosen, *rejected))
+    if not every.isprintable() or '"' in every or "\\" in every:  # JSON could write such an id otherwise
+        rows = zip(prompts, chosen, rejected, strict=True)
+        return [digest("pair", *row, judge, rule) for row in rows]
+    sha256, tail = hashlib.sha256, f", {json.dumps(judge, ensure_ascii=False)}, {json.dumps(rule, ensure_ascii=False)}]"
     return [
-        sha256(f'["pair", {quote(p)}, {quote(c)}, {quote(r)}{tail}'.encode()).hexdigest()[:16]
+        sha256(f'["pair", "{p}", "{c}", "{r}"{tail}'.encode()).hexdigest()[:16]
         for p, c, r in zip(prompts, chosen, rejected, strict=True)
     ]
