@@ -12,11 +12,12 @@ from chexalign.pairs.audit import audit_columns
 from chexalign.pairs.build import build_columns
 from chexalign.pairs.read import read_candidates, read_patients, read_scores
 from chexalign.pairs.rules import PairRule
-from chexalign.pairs.verdicts import VerdictRule, build_verdicts
+from chexalign.pairs.verdicts import VerdictRule, build_verdicts, verdict_table
 from chexalign.recipe import Arm, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
+from chexalign.store import Table
 from chexalign.types import Pair, Verdict
 
 
@@ -39,6 +40,11 @@ def make_rule(arm: Arm, *, seed: int) -> PairRule:
 def gives_verdicts(arm: Arm) -> bool:
     """Whether the arm's rule gives verdicts on single candidates, and not pairs."""
     return hasattr(registry("pair_rules").get(arm.pairs.rule), "sort")
+
+
+def table_of_arm(run: RunFolder, name: str, arm: Arm) -> Table[Pair] | Table[Verdict]:
+    """Where what an arm learns from lies: pairs/NAME, or verdicts/NAME."""
+    return verdict_table(run, name) if gives_verdicts(arm) else run.pairs(name)
 
 
 @dataclass(frozen=True, slots=True)
