@@ -51,9 +51,10 @@ class Client:
         self.refused: frozenset[str] = frozenset()
         weakref.finalize(self, self._http.close)
 
-    def ask(self, call: Call) -> Answer:
+    def ask(self, call: Call, *, fatal: bool = True) -> Answer:
         """The answer to a call; it may hold fewer choices than `n`, never more.
 
+        With `fatal` False a call that is given up after `retries` ends no other.
         Raises: UserError for what trying again does not mend; TooLongError for a prompt beyond the context.
         """
         with self._slots, self._under_way():
@@ -68,7 +69,8 @@ class Client:
                     break
                 if attempt < self.spec.retries:
                     self._pause(attempt, wait_s)
-            raise self._stop(gave_up(self.spec.url, reason, tries=attempt + 1))
+            error = gave_up(self.spec.url, reason, tries=attempt + 1)
+            raise self._stop(error) if fatal else error
 
     def submit(self, function: Callable[..., R], *args: Any) -> Future[R]:
         """Runs a function that asks, in a thread of the client; calls begin in the order in which they came.

@@ -1,0 +1,194 @@
+"""GREEN: a language model that counts the errors of a report, asked through a server, and other models asked alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from chexalign import ids
+from chexalign.engines.endpoint import Client
+from chexalign.engines.endpoint_answer import Call
+from chexalign.errors import UserError
+from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
+from chexalign.judges.base import Judgement, TextPair
+from chexalign.judges.green_parse import SECTIONS, Parsed, green_compat, parse_green
+from chexalign.judges.normalize import clean
+
+_WORDS = 300  # of each report, from its start
+_OFFICIAL = Path(__file__).with_name("children") / "green_official.py"
+
+
+class GreenJudge:
+    """GREEN by a GREEN model behind a server: matched findings / (matched findings + significant errors), in [0, 1].
+
+    Greedy, with the official prompt, the first 300 words of each report, and an empty turn of the assistant after
+    the prompt, as those models were trained. Parts: `matched`, `n_significant`, `n_insignificant`, the counts by kind
+    `significant.a` to `insignificant.f` (a false finding, b missing finding, c place, d severity, e false comparison,
+    f missing comparison), and `compat`, what the official code makes of the answer. Notes hold the answer and its
+    sentences. An answer in which a section is missing or malformed is unparsed (`green_parse.parse_green` has the
+    rule), one cut at `max_new_tokens` too. A request that fails for good makes its row an error.
+    An empty candidate scores 0 unasked.
+
+    Source: Ostmeier et al. 2024 (arXiv:2405.03595); green-score 0.0.12.
+    """
+
+    name = "green"
+    version = "1"
+    describe: ClassVar[dict[str, str]] = {
+        "license": "that of the model",
+        "needs": "a server of a GREEN model (`url`, `model`), and its prompt: `template` or `python`",
+        "cost": "about 2.2 to 2.7 s per report with 7B in fp16 on one A100, unbatched (published)",
+    }
+    _empty_turn = True
+
+    def __init__(
+        self,
+        *,
+        template: str | None = None,
+        python: str | None = None,
+        texts: Literal["clean", "raw"] = "clean",
+        max_new_tokens: int = 1024,
+        **server: Any,
+    ) -> None:
+        """Nothing is sent yet.
+
+        `template` is a file with the prompt, `{reference}` and `{candidate}` in it; `python` is the interpreter of an
+        environment with the official package, which is asked for it. `texts` says whether reports are cleaned first,
+        as CheXalign does. `server` are the fields of EndpointSpec: url, model, concurrency, endpoint_is_mine, ...
+        Raises: UserError for options that are missing or wrong, and a prompt that is not GREEN's.
+        """
+        self.endpoint = endpoint_spec(self.name, server)
+        self._prompt, self._texts, self._max_tokens = self._find_prompt(template, python), texts, max_new_tokens
+        options = (self._prompt.text, texts, max_new_tokens, self._empty_turn, self.endpoint.extra_body)
+        self.version = f"{type(self).version}-{slug(self.endpoint.model)}-{ids.digest(*options, length=8)}"
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        """One judgement per pair, in order; each distinct pair is asked about once, many at the same time.
+
+        Raises: UserError when the server answers nothing at all.
+        """
+        prepare = clean if self._texts == "clean" else str
+        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
+        return score_each(lambda: self._client, prepared, call=self._call, read=self._read, of_empty=0.0)
+
+    @cached_property
+    def _client(self) -> Client:
+        return Client(self.endpoint)
+
+    def _call(self, pair: TextPair) -> Call:
+        messages = [{"role": "user", "content": self._prompt.render(_cut(pair.candidate), _cut(pair.reference))}]
+        if self._empty_turn:
+            messages.append({"role": "assistant", "content": ""})
+        return Call(messages, max_tokens=self._max_tokens)
+
+    def _read(self, answer: str, whole: bool) -> Judgement:
+        parsed, compat = parse_green(answer), {"compat": green_compat(answer).value}
+        reason = parsed.reason if whole else f"the answer was cut at {self._max_tokens} tokens"
+        if reason is not None:
+            return Judgement(None, compat, "unparsed", reason, {"answer": answer})
+        return Judgement(parsed.value, _parts(parsed) | compat, notes={"answer": answer, **_sentences(parsed)})
+
+    def _find_prompt(self, template: str | None, python: str | None) -> PromptFile:
+        if (template is None) == (python is None):
+            raise UserError(
+                f"judge {self.name} with {'both' if template else 'neither'} of the options template and python",
+                "The official prompt is not part of this package; it comes from one of two places.",
+                "Give `template`, a file that holds it, or `python`, an interpreter that can import green_score.",
+            )
+        prompt = PromptFile.load(template) if template else PromptFile(_ask_official(str(python)))
+        check_green_prompt(prompt)
+        return prompt
+
+
+class GreenCompatJudge(GreenJudge):
+    """GREEN as the official code scores it: whatever it does not understand of an answer counts as 0.
+
+    Asks and caches as `green` does, and scores by `green_parse.green_compat`; never unparsed, so that a malformed
+    answer may score 0 or 1. For comparison with published numbers; use `green` to label.
+    """
+
+    name = "green_compat"
+
+    def _read(self, answer: str, whole: bool) -> Judgement:
+        found = green_compat(answer)
+        counts = {name: dict(zip("abcdef", getattr(found, name), strict=True)) for name in _ERRORS}
+        parsed = Parsed(None, found.matched, counts["significant"], counts["insignificant"])
+        return Judgement(found.value, _parts(parsed), notes={"answer": answer})
+
+
+class GreenStyleJudge(GreenJudge):
+    """The count of GREEN by any chat model, with this package's own wording of the task; not comparable to GREEN.
+
+    Parts, notes and rules are those of `green`. `template` replaces the wording.
+    """
+
+    name = "green_style"
+    describe: ClassVar[dict[str, str]] = {
+        "license": "that of the model",
+        "needs": "a server of a chat model (`url`, `model`)",
+        "cost": "one answer of about 200 tokens per report",
+    }
+    _empty_turn = False
+
+    def _find_prompt(self, template: str | None, python: str | None) -> PromptFile:
+        if python is not None:
+            raise TypeError("green_style has no option python")
+        if template is None:
+            return PromptFile(
+                resources.files("chexalign.judges").joinpath("prompts/green_style.txt").read_text("utf-8")
+            )
+        return PromptFile.load(template)
+
+
+_ERRORS = ("significant", "insignificant")
+
+
+def check_green_prompt(prompt: PromptFile) -> None:
+    """Raises: UserError when the prompt has not the parts of GREEN's, in their order."""
+    kinds = [f"{letter}) " for letter in "abcdef"]
+    marks = [*kinds, "reference}", "candidate}", "[Explanation]:", *(f"[{title}]:" for title in SECTIONS.values())]
+    at = 0
+    for mark in marks:
+        at = prompt.text.replace(" }}", "}").find(mark, at)
+        if at < 0:
+            raise UserError(
+                f"The prompt of judge green has no `{mark.strip()}`, or not in GREEN's order.",
+                "The models know one prompt: kinds of error a) to f), the reference, the candidate, four sections.",
+                "Give the prompt of green-score as it is; judge green_style takes one of your own.",
+            )
+
+
+def _ask_official(python: str) -> str:
+    """The official prompt with places for the texts, from the package in another environment."""
+    from chexalign.engines.child import Child
+
+    with Child(python, _OFFICIAL) as child:
+        found = child.ask([{"reference": "{{ reference }}", "candidate": "{{ candidate }}"}])[0]
+    if isinstance(found, str):
+        raise UserError(
+            f"The prompt of judge green could not be had from {python}.",
+            f"{found}.",
+            "Install green-score there (its pins do not matter for the prompt), or give `template`, a file with it.",
+        )
+    return str(found["prompt"])
+
+
+def _cut(text: str) -> str:
+    return " ".join(text.split()[:_WORDS])
+
+
+def _parts(parsed: Parsed) -> dict[str, float]:
+    counts = {name: getattr(parsed, name) for name in _ERRORS}
+    totals = {"matched": parsed.matched, **{f"n_{name}": sum(count.values()) for name, count in counts.items()}}
+    return {
+        **{name: float(n) for name, n in totals.items()},
+        **{f"{name}.{letter}": float(n) for name, count in counts.items() for letter, n in count.items()},
+    }
+
+
+def _sentences(parsed: Parsed) -> dict[str, str]:
+    listed = {**parsed.sentences, **({"matched": parsed.findings} if parsed.findings else {})}
+    return {name: "; ".join(texts) for name, texts in listed.items()}

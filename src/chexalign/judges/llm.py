@@ -1,0 +1,153 @@
+"""Any chat model as a judge, by a prompt in a file and a place in the answer where the score stands."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from chexalign import ids
+from chexalign.engines.endpoint import Client
+from chexalign.engines.endpoint_answer import Call
+from chexalign.errors import UserError
+from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
+from chexalign.judges.base import Judgement, TextPair
+from chexalign.judges.normalize import clean
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+class LLMJudge:
+    """A chat model behind a server, asked with a prompt of yours; the value is in [0, 1], from `worst` to `best`.
+
+    Greedy. The score is what a regular expression finds in the answer, or what stands at a path in its JSON. An answer
+    without it, with several that differ, with one beyond `worst` and `best`, or cut at `max_new_tokens`, is unparsed.
+    Parts: `raw`, the score as the model gives it. Notes hold the answer. An empty candidate scores 0 unasked. A
+    request that fails for good makes its row an error.
+    """
+
+    name = "llm"
+    version = "1"
+    describe: ClassVar[dict[str, str]] = {
+        "license": "that of the model",
+        "needs": "a server of a chat model (`url`, `model`), `prompt`, `pattern` or `json_path`, `worst`, `best`",
+        "cost": "one answer per report",
+    }
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        worst: float,
+        best: float,
+        pattern: str | None = None,
+        json_path: str | None = None,
+        label: str | None = None,
+        texts: Literal["clean", "raw"] = "clean",
+        max_new_tokens: int = 512,
+        **server: Any,
+    ) -> None:
+        r"""Nothing is sent yet.
+
+        `prompt` is a file with `{candidate}` and `{reference}` in it; `pattern` a regular expression whose group is
+        the score, as `Score: (\d+)`; `json_path` names keys and indexes with dots between them, as `result.score`;
+        `label` makes the name `llm-LABEL`; `server` are the fields of EndpointSpec.
+        Raises: UserError for options that are missing or wrong.
+        """
+        self.endpoint = endpoint_spec(self.name, server)
+        self._prompt, self._texts, self._max_tokens = PromptFile.load(prompt), texts, max_new_tokens
+        self._worst, self._best = float(worst), float(best)
+        self._pattern, self._path = _compile(pattern, json_path), (json_path or "").split(".")
+        if not math.isfinite(self._best - self._worst) or self._worst == self._best:
+            raise UserError(
+                f"judge llm with worst {worst:g} and best {best:g}",
+                "The model's score is read on the scale between them.",
+                "Give the scores that the prompt asks for, e.g. worst: 1 and best: 5, or worst: 10 and best: 0.",
+            )
+        options = (self._prompt.text, pattern, json_path, self._worst, self._best, texts, max_new_tokens)
+        self.name = f"llm-{label}" if label else type(self).name
+        digest = ids.digest(*options, self.endpoint.extra_body, length=8)
+        self.version = f"{type(self).version}-{slug(self.endpoint.model)}-{digest}"
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        """One judgement per pair, in order; each distinct pair is asked about once, many at the same time.
+
+        Raises: UserError when the server answers nothing at all.
+        """
+        prepare = clean if self._texts == "clean" else str
+        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
+        return score_each(lambda: self._client, prepared, call=self._call, read=self._read, of_empty=0.0)
+
+    @cached_property
+    def _client(self) -> Client:
+        return Client(self.endpoint)
+
+    def _call(self, pair: TextPair) -> Call:
+        content = self._prompt.render(pair.candidate, pair.reference)
+        return Call([{"role": "user", "content": content}], max_tokens=self._max_tokens)
+
+    def _read(self, answer: str, whole: bool) -> Judgement:
+        found = _matches(self._pattern, answer) if self._pattern else _at(self._path, answer)
+        if not whole:
+            found = f"the answer was cut at {self._max_tokens} tokens"
+        elif not isinstance(found, str) and not min(self._worst, self._best) <= found <= max(self._worst, self._best):
+            found = "the score is beyond worst and best"
+        if isinstance(found, str):
+            return Judgement(None, {}, "unparsed", found, {"answer": answer})
+        value = (found - self._worst) / (self._best - self._worst)
+        return Judgement(value, {"raw": found}, notes={"answer": answer})
+
+
+def _compile(pattern: str | None, json_path: str | None) -> re.Pattern[str] | None:
+    """The regular expression; None where a path is given instead."""
+    problem = "exactly one of `pattern` and `json_path` says where the score stands"
+    if (pattern is None) != (json_path is None):
+        if pattern is None:
+            return None
+        try:
+            compiled = re.compile(pattern)
+            if compiled.groups == 1:
+                return compiled
+            problem = f"the pattern has {compiled.groups} groups, and one of them is the score"
+        except re.error as e:
+            problem = f"the pattern is no regular expression ({e.msg} at {e.pos})"
+    raise UserError(
+        "judge llm cannot read a score",
+        f"{problem[0].upper()}{problem[1:]}.",
+        r"Give e.g. pattern: 'Score: (\d+)', or json_path: score.",
+    )
+
+
+def _matches(pattern: re.Pattern[str], answer: str) -> float | str:
+    """The number that the pattern finds, or why there is none."""
+    found = {match[1] or "" for match in pattern.finditer(answer)}
+    if not found:
+        return "the pattern is not in the answer"
+    if not all(_NUMBER.fullmatch(text.strip()) for text in found):
+        return "what the pattern finds is no number"
+    numbers = {float(text) for text in found}
+    return numbers.pop() if len(numbers) == 1 else "the pattern finds several scores"
+
+
+def _at(path: Sequence[str], answer: str) -> float | str:
+    """The number at a path in the JSON of the answer, or why there is none."""
+    start = answer.find("{")
+    try:
+        found = json.JSONDecoder().raw_decode(answer, start)[0] if start >= 0 else None
+    except (ValueError, RecursionError):
+        found = None
+    if found is None:
+        return "the answer holds no JSON object"
+    for key in path:
+        if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            found = found[int(key)]
+        elif isinstance(found, dict) and key in found:
+            found = found[key]
+        else:
+            return "the JSON of the answer has nothing at json_path"
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return "what stands at json_path is no number"
+    return float(found)
