@@ -219,6 +219,11 @@ def setting(content: Mapping[str, Any]) -> str:
     )
 
 
+def settings(content: Mapping[str, Any]) -> str:
+    """The same for a file that several scripts write."""
+    return "\n\n".join(setting(told) for told in content["scripts"].values())
+
+
 def judge_table(content: Mapping[str, Any]) -> str:
     """F1 of the rule labeler per finding."""
     start = "chexpert.openi.test.f1."
@@ -247,6 +252,21 @@ def train_algorithms(content: Mapping[str, Any]) -> str:
     return table(head, algorithm_rows(content, cell))
 
 
+def sampling_table(content: Mapping[str, Any]) -> str:
+    """What sampling gains and costs."""
+    labels = {
+        "speedup_vs_four_calls": "times as fast as four calls of `generate`",
+        "speedup_vs_num_return_sequences": "times as fast as one call with `num_return_sequences=4`",
+        "write_overhead": "writing the table and finding it again, as a share of the stage's time",
+        "rss_growth_mb_1k_to_100k": "more memory with 100,000 prompts than with 1,000, in MB",
+        "endpoint_efficiency": "speed through a server, as a share of a bare loop with the same client",
+    }
+    figures = content["figures"]
+    found = {label: figures.get(f"sampling.{name}") for name, label in labels.items()}
+    rows = [[label, cell(figure), figure["checked"]] for label, figure in found.items() if figure]
+    return table(["", "median [lowest, highest]", "checked"], rows)
+
+
 def _demo(render: Callable[[Demo], str]) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
     return "demo", lambda content: render(Demo(content))
 
@@ -266,6 +286,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "train.savings": ("train", train_savings),
     "train.algorithms": ("train", train_algorithms),
     "train.setting": ("train", setting),
+    "sampling.table": ("sampling", sampling_table),
+    "sampling.setting": ("sampling", settings),
 }
 
 

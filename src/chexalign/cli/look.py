@@ -150,7 +150,7 @@ def _measured(recipe: Recipe, asks: Sequence[Ask], lines: list[str], studies: Ma
     lines.append(
         f"seconds of the model: at {rates.flops / 1e9:,.0f} GFLOP/s in a product of matrices and "
         f"{rates.bytes / 1e9:,.0f} GB/s of memory, as this machine ({rates.device}) reached just now; 2 operations per "
-        "weight and token, 6 with gradients, completions of full length; a real run reaches a third to a half of that"
+        "weight and token, 6 with gradients, completions of full length; a real run is slower, try `sample --limit`"
     )
     return Look(tuple(lines), studies, outlook, rates)
 
