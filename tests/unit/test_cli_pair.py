@@ -41,6 +41,9 @@ def test_the_audit_of_each_arm_and_how_far_judges_agree(call, runs_folder):
     assert str(run.pairs("b").folder) in told
     assert "chosen words (mean, median, sd)" in told
     assert "N_ORDERED" in told
+    to = runs_folder.parent / "exported"
+    call("export", "--arm", "b", "--format", "jsonl", "--to", str(to))
+    assert len((to / "train.jsonl").read_text().splitlines()) == len(run.pairs("b").rows())
 
 
 def test_rows_of_an_audit():

@@ -1,0 +1,44 @@
+"""The card of an export: what is in the folder, what it came from, and what must not be done with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from chexalign import __version__
+from chexalign.store import Manifest
+
+
+def card(
+    file: str, format: str, *, rows: int, columns: Sequence[str], licenses: Sequence[str], source: Manifest
+) -> str:
+    """The card as Markdown, with the header by which `datasets` finds the file; it holds no report text."""
+    blocks = json.dumps(source.config.get("blocks", []))
+    lost = ", ".join(f"{reason} {n}" for reason, n in source.dropped.items()) or "none"
+    lines = [
+        "---",
+        "license: other",
+        f"configs: [{{config_name: default, data_files: {file}}}]",
+        "tags: [chexalign, chest-x-ray, preferences]",
+        "---",
+        "",
+        "# Preferences on chest X-ray reports",
+        "",
+        f"**`{file}` holds report text and the paths of images.** It is readable by its owner only and bound by the "
+        "terms of the studies; do not upload it, and ask before you hand it on. Not for clinical use.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| format | {kind}, {rows} rows |",
+        f"| columns | {', '.join(columns)} |",
+        f"| made from | {source.stage} of {source.rows} rows, content `{source.content}` |",
+        f"| rule | `{blocks}` |",
+        f"| prompts left out | {lost} |",
+        f"| software | chexalign {__version__} |",
+        "",
+        "Texts were written by a policy and ordered by an automatic judge; no radiologist has read them.",
+        "",
+        *(f"- License of the studies: {name}. What it asks of derived works holds here too." for name in licenses),
+        "",
+    ]
+    return "\n".join(lines)
