@@ -9,9 +9,7 @@ from chexalign import __version__
 from chexalign.store import Manifest
 
 
-def card(
-    file: str, format: str, *, rows: int, columns: Sequence[str], licenses: Sequence[str], source: Manifest
-) -> str:
+def card(file: str, kind: str, *, rows: int, columns: Sequence[str], licenses: Sequence[str], source: Manifest) -> str:
     """The card as Markdown, with the header by which `datasets` finds the file; it holds no report text."""
     blocks = json.dumps(source.config.get("blocks", []))
     lost = ", ".join(f"{reason} {n}" for reason, n in source.dropped.items()) or "none"
