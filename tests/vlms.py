@@ -188,7 +188,7 @@ def _internvl() -> Any:
 
 
 def _chexagent2() -> Any:
-    from chexalign.policy.chexagent2_config import CheXagentConfig
+    from chexalign.policy.chexagent2.config import CheXagentConfig
 
     tower = {**_TOWER, "image_size": 8, "patch_size": 4}
     own = {"num_key_value_heads": 4, "partial_rotary_factor": 0.5, "image_token_id": IMAGE, "pad_token_id": None}
@@ -221,7 +221,7 @@ FAMILIES: dict[str, VLM] = {
     "idefics3": VLM(lambda: _tiled("idefics3"), "Idefics3ForConditionalGeneration", _tiles, lambda _: _TILE),
     "smolvlm": VLM(lambda: _tiled("smolvlm"), "SmolVLMForConditionalGeneration", _tiles, lambda _: _TILE),
     "internvl": VLM(_internvl, "InternVLForConditionalGeneration", _pixels(16), _between(4)),
-    "chexagent2": VLM(_chexagent2, "chexalign.policy.chexagent2_model.CheXagentForCausalLM", _pixels(8), _between(4)),
+    "chexagent2": VLM(_chexagent2, "chexalign.policy.chexagent2.model.CheXagentForCausalLM", _pixels(8), _between(4)),
 }
 
 

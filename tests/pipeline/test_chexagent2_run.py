@@ -14,7 +14,7 @@ from chexalign.atomic import read_json
 from chexalign.cli import main
 from chexalign.data.base import Item
 from chexalign.ids import file_sha256
-from chexalign.policy.chexagent2_files import tensor_shapes
+from chexalign.policy.chexagent2.files import tensor_shapes
 from chexalign.types import ImageRef, Study
 from tests import chexagent2 as cx
 

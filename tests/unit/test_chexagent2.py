@@ -14,11 +14,11 @@ import torch
 
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask
-from chexalign.policy.chexagent2_config import CheXagentConfig
-from chexalign.policy.chexagent2_confirm import confirm
-from chexalign.policy.chexagent2_files import check_weights, is_chexagent2, model_shapes
-from chexalign.policy.chexagent2_model import CheXagentForCausalLM, float32_attention
-from chexalign.policy.chexagent2_visual import sincos_table
+from chexalign.policy.chexagent2.config import CheXagentConfig
+from chexalign.policy.chexagent2.confirm import confirm
+from chexalign.policy.chexagent2.files import check_weights, is_chexagent2, model_shapes
+from chexalign.policy.chexagent2.model import CheXagentForCausalLM, float32_attention
+from chexalign.policy.chexagent2.visual import sincos_table
 from chexalign.policy.hf import HFPolicy
 from chexalign.policy.native import load_config
 from chexalign.train.freeze import freeze

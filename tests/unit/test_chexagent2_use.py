@@ -14,9 +14,9 @@ from PIL import Image
 
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, AskError, Decoding
-from chexalign.policy.chexagent2_files import tensor_shapes
-from chexalign.policy.chexagent2_model import CheXagentForCausalLM
-from chexalign.policy.chexagent2_tokenizer import load_tokenizer
+from chexalign.policy.chexagent2.files import tensor_shapes
+from chexalign.policy.chexagent2.model import CheXagentForCausalLM
+from chexalign.policy.chexagent2.tokenizer import load_tokenizer
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.recipe import LoraSpec
 from chexalign.train import lora

@@ -40,8 +40,8 @@ def paligemma():
 def chexagent2():
     from transformers import SiglipVisionConfig
 
-    from chexalign.policy.chexagent2_config import CheXagentConfig
-    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+    from chexalign.policy.chexagent2.config import CheXagentConfig
+    from chexalign.policy.chexagent2.model import CheXagentForCausalLM
 
     vision = SiglipVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
     return CheXagentForCausalLM(CheXagentConfig(**TEXT, vision_config=vision))

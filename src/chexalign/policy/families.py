@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from chexalign.policy.chexagent2.family import CheXagent2
 from chexalign.policy.families_causal import Batch, Family
-from chexalign.policy.families_chexagent2 import CheXagent2
 from chexalign.policy.families_other import Gemma3, Idefics3, InternVL, MRope, PaliGemma
 
 __all__ = ["Batch", "Family", "family_of", "unwrap"]

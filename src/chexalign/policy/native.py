@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chexalign.policy.chexagent2_files import check_weights, is_chexagent2, is_complete, register
-from chexalign.policy.chexagent2_processor import load_parts
+from chexalign.policy.chexagent2.files import check_weights, is_chexagent2, is_complete, register
+from chexalign.policy.chexagent2.processor import load_parts
 from chexalign.policy.families import family_of
 from chexalign.policy.processor import load_processor as load_of_transformers
 

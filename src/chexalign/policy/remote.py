@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chexalign.errors import UserError
-from chexalign.policy.chexagent2_files import is_chexagent2
+from chexalign.policy.chexagent2.files import is_chexagent2
 
 # The files that may name code, and the key by which transformers finds its own class for each.
 _FILES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chexalign.errors import UserError
-from chexalign.policy.chexagent2_tokenizer import has_tokenizer
+from chexalign.policy.chexagent2.tokenizer import has_tokenizer
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
 _META = "__metadata__"
@@ -33,8 +33,8 @@ def register() -> None:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
-    from chexalign.policy.chexagent2_config import MODEL_TYPE, CheXagentConfig
-    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+    from chexalign.policy.chexagent2.config import MODEL_TYPE, CheXagentConfig
+    from chexalign.policy.chexagent2.model import CheXagentForCausalLM
 
     AutoConfig.register(MODEL_TYPE, CheXagentConfig, exist_ok=True)
     for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
@@ -90,7 +90,7 @@ def model_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor that the model of a configuration reads, by its published name; no memory is taken."""
     import torch
 
-    from chexalign.policy.chexagent2_model import CheXagentForCausalLM
+    from chexalign.policy.chexagent2.model import CheXagentForCausalLM
 
     with torch.device("meta"):
         model = CheXagentForCausalLM(config)

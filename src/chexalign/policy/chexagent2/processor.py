@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chexalign.policy.chexagent2_tokenizer import END, IMAGE, IMAGE_END, IMAGE_START, load_tokenizer
+from chexalign.policy.chexagent2.tokenizer import END, IMAGE, IMAGE_END, IMAGE_START, load_tokenizer
 from chexalign.policy.processor import Parts
 
 _TEMPLATE_FILE, _IMAGES_FILE = "chat_template.jinja", "preprocessor_config.json"

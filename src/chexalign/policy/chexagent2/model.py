@@ -18,8 +18,8 @@ from transformers.models.phi.modeling_phi import (
 )
 
 from chexalign.errors import UserError
-from chexalign.policy.chexagent2_config import CheXagentConfig
-from chexalign.policy.chexagent2_visual import CheXagentVisual, sincos_table
+from chexalign.policy.chexagent2.config import CheXagentConfig
+from chexalign.policy.chexagent2.visual import CheXagentVisual, sincos_table
 
 
 def float32_attention(

@@ -10,7 +10,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PhiConfig, PreTrainedConfig, SiglipVisionConfig
 
 from chexalign.errors import UserError
-from chexalign.policy.chexagent2_tokenizer import token_ids
+from chexalign.policy.chexagent2.tokenizer import token_ids
 
 MODEL_TYPE = "chexagent"
 # What config.json does not say, since the published code takes it from the repository of the tower.

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from chexalign.policy.chexagent2_tokenizer import unwritable
+from chexalign.policy.chexagent2.tokenizer import unwritable
 from chexalign.policy.families_causal import Family
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chexalign.policy.chexagent2_files import check_weights, tensor, tensor_dtypes
-from chexalign.policy.chexagent2_tokenizer import END, IMAGE_START, load_tokenizer
+from chexalign.policy.chexagent2.files import check_weights, tensor, tensor_dtypes
+from chexalign.policy.chexagent2.tokenizer import END, IMAGE_START, load_tokenizer
 
 PARAMETERS = 3_140_746_752
 POSITIONS = "model.visual.pos_embed"
@@ -66,8 +66,8 @@ def _config(folder: Path) -> Iterator[Point]:
 def _weights(folder: Path) -> Iterator[Point]:
     import torch
 
-    from chexalign.policy.chexagent2_config import CheXagentConfig
-    from chexalign.policy.chexagent2_visual import sincos_table
+    from chexalign.policy.chexagent2.config import CheXagentConfig
+    from chexalign.policy.chexagent2.visual import sincos_table
 
     yield Point("values in the weights", PARAMETERS, check_weights(folder, CheXagentConfig.from_pretrained(folder)))
     kinds = tensor_dtypes(folder)

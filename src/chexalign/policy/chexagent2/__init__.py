@@ -1,0 +1,1 @@
+"""CheXagent-2 as native classes: configuration, model, tokenizer, processor and files."""
