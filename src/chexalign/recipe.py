@@ -244,12 +244,16 @@ class PairsSpec(Block):
     options: dict[str, int | float] = Field(
         default={}, description="the rule's own options", examples=["{k: 2}", "{max_ratio: 1.2}"]
     )
+    require_probes: list[str] = Field(
+        default=[],
+        description="probes that the judge must pass before its scores become pairs (`chexalign probe`)",
+        examples=["[negation, omission]"],
+    )
 
     @model_serializer(mode="wrap")
     def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
-        block = given(handler(self))
-        # A rule without options is written as before there were any, so that finished pairs stay valid.
-        return block if self.options else {key: value for key, value in block.items() if key != "options"}
+        # What is empty is not written, as before it could be given, so that finished pairs stay valid.
+        return {key: value for key, value in given(handler(self)).items() if value not in ({}, [])}
 
 
 class Arm(Block):

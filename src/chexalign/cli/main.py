@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("chexalign.cli.report", "write report.html"),
     "explain": ("chexalign.cli.explain", "show every value of a recipe and where it came from"),
     "plan": ("chexalign.cli.plan", "check a recipe and show its stages, before anything is spent"),
+    "probe": ("chexalign.cli.probe", "find out what a judge can tell apart"),
     "doctor": ("chexalign.cli.doctor", "check this machine and what is installed"),
     "list": ("chexalign.cli.list_", "show datasets, judges, losses and whatever else a recipe can name"),
 }
