@@ -73,13 +73,14 @@ def judge(url: str, template: Path, kind: type[GreenJudge] = GreenJudge, **more:
 # green ----------------------------------------------------------------------------------------------------------------
 
 
-def test_green_asks_greedily_with_an_empty_turn_and_the_first_300_words(template: Path) -> None:
+@pytest.mark.parametrize("empty_turn", ["template", "message"])
+def test_green_asks_greedily_about_the_first_300_words(template: Path, empty_turn: str) -> None:
     long = TextPair(" ".join(f"c{i}" for i in range(10_000)), "One\n\n two\t [3] **three** {{ candidate }}.")
     with serve(says(ANSWERS["good"])) as server:
-        found = judge(server.url, template).score([long])[0]
+        found = judge(server.url, template, empty_turn=empty_turn).score([long])[0]
     body = server.bodies[0]
-    user, empty = body["messages"]
-    assert empty == {"role": "assistant", "content": ""}
+    user, *more = body["messages"]
+    assert more == ([{"role": "assistant", "content": ""}] if empty_turn == "message" else [])
     cut = " ".join(f"c{i}" for i in range(300))
     expected = TEMPLATE.replace("{{ candidate }}", cut).replace("{{ reference }}", "one two three {{ candidate }}.")
     assert user == {"role": "user", "content": expected}
@@ -230,11 +231,12 @@ def test_the_version_names_the_model_and_the_wording(template: Path) -> None:
         judge("http://a/v1", template, model="org/GREEN-y"),
         judge("http://a/v1", template, texts="raw"),
         judge("http://a/v1", template, max_new_tokens=99),
+        judge("http://a/v1", template, empty_turn="message"),
         judge("http://a/v1", template, extra_body={"seed": 1}),
     ]
     template.write_text(TEMPLATE + "\n")
     versions = {first.version, judge("http://a/v1", template).version, *(other.version for other in others)}
-    assert len(versions) == 6
+    assert len(versions) == 7
 
 
 def test_the_server_is_told_so_that_licenses_can_be_checked(template: Path) -> None:

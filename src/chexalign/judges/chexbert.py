@@ -42,7 +42,7 @@ class CheXbertJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "that of chexbert.pth (Stanford, research use)",
         "needs": "`checkpoint` (chexbert.pth); the vocabulary of bert-base-uncased (`vocabulary`)",
-        "cost": "about 10 distinct reports per second on two CPU cores",
+        "cost": "4 to 10 distinct reports per second on two CPU cores",
     }
 
     def __init__(

@@ -24,8 +24,9 @@ _OFFICIAL = Path(__file__).with_name("children") / "green_official.py"
 class GreenJudge:
     """GREEN by a GREEN model behind a server: matched findings / (matched findings + significant errors), in [0, 1].
 
-    Greedy, with the official prompt, the first 300 words of each report, and an empty turn of the assistant after
-    the prompt, as those models were trained. Parts: `matched`, `n_significant`, `n_insignificant`, the counts by kind
+    Greedy, with the official prompt and the first 300 words of each report. The prompt is to be followed by an empty
+    turn of the assistant, as those models were used: recipes/chat_templates/green.jinja, which the server has to be
+    started with, writes it. Parts: `matched`, `n_significant`, `n_insignificant`, the counts by kind
     `significant.a` to `insignificant.f` (a false finding, b missing finding, c place, d severity, e false comparison,
     f missing comparison), and `compat`, what the official code makes of the answer. Notes hold the answer and its
     sentences. An answer in which a section is missing or malformed is unparsed (`green_parse.parse_green` has the
@@ -42,13 +43,13 @@ class GreenJudge:
         "needs": "a server of a GREEN model (`url`, `model`), and its prompt: `template` or `python`",
         "cost": "about 2.2 to 2.7 s per report with 7B in fp16 on one A100, unbatched (published)",
     }
-    _empty_turn = True
 
     def __init__(
         self,
         *,
         template: str | None = None,
         python: str | None = None,
+        empty_turn: Literal["template", "message"] = "template",
         texts: Literal["clean", "raw"] = "clean",
         max_new_tokens: int = 1024,
         **server: Any,
@@ -56,13 +57,16 @@ class GreenJudge:
         """Nothing is sent yet.
 
         `template` is a file with the prompt, `{reference}` and `{candidate}` in it; `python` is the interpreter of an
-        environment with the official package, which is asked for it. `texts` says whether reports are cleaned first,
-        as CheXalign does. `server` are the fields of EndpointSpec: url, model, concurrency, endpoint_is_mine, ...
+        environment with the official package, which is asked for it. `empty_turn` says who adds it: the chat template
+        of the server, or a message from here, for servers whose template is their own; llama.cpp then makes another
+        prompt of it. `texts` says whether reports are cleaned first, as CheXalign does.
+        `server` are the fields of EndpointSpec: url, model, concurrency, endpoint_is_mine, ...
         Raises: UserError for options that are missing or wrong, and a prompt that is not GREEN's.
         """
         self.endpoint = endpoint_spec(self.name, server)
         self._prompt, self._texts, self._max_tokens = self._find_prompt(template, python), texts, max_new_tokens
-        options = (self._prompt.text, texts, max_new_tokens, self._empty_turn, self.endpoint.extra_body)
+        self._empty_turn = empty_turn
+        options = (self._prompt.text, texts, max_new_tokens, empty_turn, self.endpoint.extra_body)
         self.version = f"{type(self).version}-{slug(self.endpoint.model)}-{ids.digest(*options, length=8)}"
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
@@ -80,7 +84,7 @@ class GreenJudge:
 
     def _call(self, pair: TextPair) -> Call:
         messages = [{"role": "user", "content": self._prompt.render(_cut(pair.candidate), _cut(pair.reference))}]
-        if self._empty_turn:
+        if self._empty_turn == "message":
             messages.append({"role": "assistant", "content": ""})
         return Call(messages, max_tokens=self._max_tokens)
 
@@ -131,7 +135,6 @@ class GreenStyleJudge(GreenJudge):
         "needs": "a server of a chat model (`url`, `model`)",
         "cost": "one answer of about 200 tokens per report",
     }
-    _empty_turn = False
 
     def _find_prompt(self, template: str | None, python: str | None) -> PromptFile:
         if python is not None:
