@@ -14,7 +14,14 @@ import pytest
 
 from chexalign.errors import UserError
 from chexalign.judges.base import TextPair
-from chexalign.judges.child import ChildJudge, RaTEScoreJudge
+from chexalign.judges.child import (
+    ChildJudge,
+    CrimsonJudge,
+    RadCliQJudge,
+    RadEvalJudge,
+    RadGraphJudge,
+    RaTEScoreJudge,
+)
 from chexalign.judges.green import GreenJudge
 from chexalign.judges.green_parse import SECTIONS
 from tests.fault_server import Reply, answer, serve
@@ -103,6 +110,51 @@ def test_what_its_environment_lacks_is_named(python: Path) -> None:
         RaTEScoreJudge(python=str(python)).score([TextPair("Clear.", "Clear.")])
     with pytest.raises(UserError, match="green-score"):
         GreenJudge(python=str(python), url="http://127.0.0.1:9/v1", model="m")
+
+
+RADEVAL = """
+    class RadEval:
+        def __init__(self, metrics, per_sample, show_progress):
+            assert per_sample and not show_progress
+            self.metric = metrics[0]
+
+        def __call__(self, refs, hyps):
+            print("a progress bar")
+            n = [float(len(h)) for h in hyps]
+            found = {
+                "radgraph": {"radgraph_simple": n, "radgraph_partial": [x / 2 for x in n], "total": 3},
+                "radcliq": {"radcliq_v1": n},
+                "srrbert": {"srrbert_f1": n, "labels": ["a"]},
+                "crimson": {"crimson": [float("nan")] * len(n)},
+            }
+            return found[self.metric]
+"""
+
+
+def test_radeval_is_asked_as_its_interface_says(tmp_path: Path) -> None:
+    """With a stand-in of its interface, since its weights cannot be had here."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "radeval.py").write_text(textwrap.dedent(RADEVAL))
+    (site / "radeval-2.2.1.dist-info").mkdir()
+    (site / "radeval-2.2.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: radeval\nVersion: 2.2.1\n")
+    pairs = [TextPair("abcd", "a"), TextPair("", "a")]
+    expected = {
+        RadGraphJudge: ("radgraph", 2.0, {"radgraph_simple": 4.0, "radgraph_partial": 2.0}, (0.0, "ok")),
+        RadCliQJudge: ("radcliq", -4.0, {"radcliq_v1": 4.0}, (None, "error")),
+        CrimsonJudge: ("crimson", None, {}, (None, "error")),
+    }
+    for kind, (name, value, parts, empty) in expected.items():
+        with closing(kind(python=str(python))) as judge:
+            assert (judge.name, judge.version) == (name, "2.2.1")
+            first, second = judge.score(pairs)
+        assert (first.value, first.parts, (second.value, second.status)) == (value, parts, empty)
+    with closing(RadEvalJudge(python=str(python), metric="srrbert", key="srrbert_f1")) as judge:
+        assert (judge.name, judge.score(pairs)[0].value) == ("radeval-srrbert", 4.0)
+    for options in ({}, {"metric": "x"}):
+        with pytest.raises(TypeError):
+            (RadEvalJudge if not options else RadGraphJudge)(python=str(python), **options)
 
 
 def test_the_official_prompt_of_green_is_rendered_there(python: Path) -> None:

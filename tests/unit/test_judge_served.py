@@ -272,6 +272,7 @@ def test_a_prompt_that_is_not_greens_is_refused(template: Path, text: str) -> No
         {"url": "http://a/v1", "model": "m", "template": "green.txt", "concurency": 3},
         {"url": "http://a/v1", "model": "m", "template": "green.txt", "concurrency": 0},
         {"url": "http://a/v1", "model": "m", "python": "/nowhere/python"},
+        {"url": "http://a/v1", "model": "m", "template": "green.txt", "texts": "Raw"},
     ],
 )
 def test_wrong_options_are_told_in_three_lines(

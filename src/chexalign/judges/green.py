@@ -15,7 +15,7 @@ from chexalign.errors import UserError
 from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.green_parse import SECTIONS, Parsed, green_compat, parse_green
-from chexalign.judges.normalize import clean
+from chexalign.judges.texts import Preparation, check_preparation, prepared
 
 _WORDS = 300  # of each report, from its start
 _OFFICIAL = Path(__file__).with_name("children") / "green_official.py"
@@ -50,7 +50,7 @@ class GreenJudge:
         template: str | None = None,
         python: str | None = None,
         empty_turn: Literal["template", "message"] = "template",
-        texts: Literal["clean", "raw"] = "clean",
+        texts: Preparation = "clean",
         max_new_tokens: int = 1024,
         **server: Any,
     ) -> None:
@@ -63,6 +63,9 @@ class GreenJudge:
         `server` are the fields of EndpointSpec: url, model, concurrency, endpoint_is_mine, ...
         Raises: UserError for options that are missing or wrong, and a prompt that is not GREEN's.
         """
+        check_preparation(self.name, texts)
+        if empty_turn not in ("template", "message"):
+            raise TypeError(f"{self.name} with empty_turn {empty_turn}")
         self.endpoint = endpoint_spec(self.name, server)
         self._prompt, self._texts, self._max_tokens = self._find_prompt(template, python), texts, max_new_tokens
         self._empty_turn = empty_turn
@@ -74,9 +77,13 @@ class GreenJudge:
 
         Raises: UserError when the server answers nothing at all.
         """
-        prepare = clean if self._texts == "clean" else str
-        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
-        return score_each(lambda: self._client, prepared, call=self._call, read=self._read, of_empty=0.0)
+        return score_each(
+            lambda: self._client,
+            prepared(pairs, self._texts),
+            call=self._call,
+            read=self._read,
+            of_empty=0.0,
+        )
 
     @cached_property
     def _client(self) -> Client:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from chexalign import ids
 from chexalign.engines.endpoint import Client
@@ -15,7 +15,7 @@ from chexalign.engines.endpoint_answer import Call
 from chexalign.errors import UserError
 from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.normalize import clean
+from chexalign.judges.texts import Preparation, check_preparation, prepared
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
@@ -46,7 +46,7 @@ class LLMJudge:
         pattern: str | None = None,
         json_path: str | None = None,
         label: str | None = None,
-        texts: Literal["clean", "raw"] = "clean",
+        texts: Preparation = "clean",
         max_new_tokens: int = 512,
         **server: Any,
     ) -> None:
@@ -57,6 +57,7 @@ class LLMJudge:
         `label` makes the name `llm-LABEL`; `server` are the fields of EndpointSpec.
         Raises: UserError for options that are missing or wrong.
         """
+        check_preparation(self.name, texts)
         self.endpoint = endpoint_spec(self.name, server)
         self._prompt, self._texts, self._max_tokens = PromptFile.load(prompt), texts, max_new_tokens
         self._worst, self._best = float(worst), float(best)
@@ -77,9 +78,13 @@ class LLMJudge:
 
         Raises: UserError when the server answers nothing at all.
         """
-        prepare = clean if self._texts == "clean" else str
-        prepared = [TextPair(prepare(pair.candidate), prepare(pair.reference)) for pair in pairs]
-        return score_each(lambda: self._client, prepared, call=self._call, read=self._read, of_empty=0.0)
+        return score_each(
+            lambda: self._client,
+            prepared(pairs, self._texts),
+            call=self._call,
+            read=self._read,
+            of_empty=0.0,
+        )
 
     @cached_property
     def _client(self) -> Client:

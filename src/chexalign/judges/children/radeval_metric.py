@@ -41,11 +41,16 @@ class Metric:
 
             self._radeval = RadEval(metrics=[self._metric], per_sample=True, show_progress=False)
         found = self._radeval(refs=references, hyps=candidates)
-        return {
-            name: [float(value) for value in column]
-            for name, column in found.items()
-            if isinstance(column, list) and len(column) == len(references)
-        }
+        numbers = {name: _numbers(column) for name, column in found.items()}
+        return {name: column for name, column in numbers.items() if len(column) == len(references)}
+
+
+def _numbers(column: Any) -> list[float]:
+    """A list of numbers as it is; none for anything else that a metric may give."""
+    try:
+        return [float(value) for value in column] if isinstance(column, list) else []
+    except (TypeError, ValueError):
+        return []
 
 
 def make(metric: str, key: str | None = None) -> Metric:
