@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
     ValidationInfo,
@@ -35,6 +34,7 @@ from chexalign.recipe_blocks import (
     mistake,
 )
 from chexalign.recipe_engines import ClusterSpec, EndpointSpec
+from chexalign.recipe_judges import BudgetSpec, JudgeRef, JudgeSpec, folder_name, named
 
 __all__ = [
     "OPTIONAL_PARAMETERS",
@@ -42,6 +42,7 @@ __all__ = [
     "PARAMETERS",
     "Arm",
     "Block",
+    "BudgetSpec",
     "ClusterSpec",
     "ColumnsSpec",
     "ComputeSpec",
@@ -203,39 +204,6 @@ class SampleSpec(Block):
         return kept | ({"endpoint": [self.endpoint.model, self.endpoint.extra_body]} if self.endpoint else {})
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class JudgeSpec(Block):
-    """A judge by name; a wrapper such as `lc` names the judge it wraps in `of`."""
-
-    name: str = Field(description="name of the judge (`chexalign list judges`)", examples=["chexpert"])
-    of: JudgeRef | None = Field(
-        default=None, validate_default=True, description="the judge that this one wraps", examples=["green"]
-    )
-    options: dict[str, Any] = Field(default={}, description="the judge's own options")
-
-    @field_validator("of")
-    @classmethod
-    def _lc_wraps(cls, of: JudgeSpec | None, info: ValidationInfo) -> JudgeSpec | None:
-        if of is None and info.data.get("name") == "lc":
-            raise PydanticCustomError("missing_choice", "judge lc corrects another judge for length, named here", {})
-        return of
-
-    @model_serializer(mode="wrap")
-    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return given(handler(self)) if self.of or self.options else self.name
-
-
-JudgeRef = Annotated[JudgeSpec, BeforeValidator(_named)]
-
-
-def folder_name(judge: JudgeSpec) -> str:
-    """The judge's folder under scores/ and its column: "chexpert", or "lc-bertscore" for lc of bertscore."""
-    return judge.name if judge.of is None else f"{judge.name}-{folder_name(judge.of)}"
-
-
 class PairsSpec(Block):
     """How scores become preference pairs."""
 
@@ -354,10 +322,10 @@ class Recipe(Block):
                     f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
                 )
         folders: dict[str, JudgeSpec] = {}
-        for arm in arms.values():
-            if folders.setdefault(folder_name(arm.judge), arm.judge) != arm.judge:
+        for judge in (judge for arm in arms.values() for judge in arm.judge.tables):
+            if folders.setdefault(folder_name(judge), judge) != judge:
                 raise mistake(
-                    f"gives judge {folder_name(arm.judge)} two sets of options, but its scores have one folder",
+                    f"gives judge {folder_name(judge)} two sets of options, but its scores have one folder",
                     "use one set of options, or a second recipe",
                 )
         return arms
@@ -430,7 +398,7 @@ def _merge(base: dict[str, Any], arm: Any) -> Any:
 
 def _arm_name(base: dict[str, Any]) -> str:
     """ "dpo_chexpert"; "train" stands in where a part is missing, as validation will say."""
-    train, judge = base.get("train"), _named(base.get("judge"))
+    train, judge = base.get("train"), named(base.get("judge"))
     try:
         algorithm = train["algorithm"] if isinstance(train, dict) else "train"
         return f"{algorithm}_{folder_name(JudgeSpec.model_validate(judge))}"

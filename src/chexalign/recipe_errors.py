@@ -17,6 +17,8 @@ from chexalign.recipe import Arm, Block, Recipe
 
 Key = tuple[str | int, ...]
 
+_MARKS = ("[key]", "[one]", "[several]")  # what pydantic adds to a place, and the recipe does not hold
+
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
@@ -108,7 +110,7 @@ def valid_keys(key: Key) -> list[str]:
 
 def _problem(error: ErrorDetails, source: Written) -> Problem:
     # pydantic names a default that fails by its field, and a given value by its alias
-    key = tuple("lambda" if part == "lambda_" else part for part in error["loc"] if part != "[key]")
+    key = tuple("lambda" if part == "lambda_" else part for part in error["loc"] if part not in _MARKS)
     written = source.written(key)
     line = source.line(written)
     at = f"{source.path} line {line}" if line else str(source.path)

@@ -14,7 +14,8 @@ from chexalign.data.base import Dataset
 from chexalign.data.prepare import StudiesWorker
 from chexalign.data.templates import Template, get_template
 from chexalign.errors import UserError
-from chexalign.judges.stage import CandidateTexts, PredictionTexts, ScoresWorker, make_judge
+from chexalign.judges import stage as judging
+from chexalign.judges.budget import Budget, with_budget
 from chexalign.policy.base import Decoding
 from chexalign.privacy import check_license
 from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, SampleSpec, folder_name
@@ -22,8 +23,8 @@ from chexalign.registry import registry
 from chexalign.run_folder import SFT, SHUFFLED, RunFolder
 from chexalign.spread import Spread, Threads
 from chexalign.stage import StageKey, run_parts
-from chexalign.store import Manifest
-from chexalign.types import Estimate
+from chexalign.store import Manifest, Table
+from chexalign.types import Estimate, Score
 
 if TYPE_CHECKING:
     from chexalign.policy.source import PolicySource
@@ -221,22 +222,19 @@ class Workflow:
 
     @_once
     def scores(self, judge: JudgeSpec) -> Manifest:
-        """The scores of one judge for every candidate."""
-        candidates = self.candidates()
-        made = make_judge(judge)
-        key = self.key("scores", {"candidates": candidates}, judge, {"version": made.version})
-        worker = ScoresWorker(judge, CandidateTexts(self.run), _SCORES_PER_PART)
-        name = folder_name(judge)
-        n_parts = -(-candidates.rows // _SCORES_PER_PART)
-        return run_parts(
-            self.run.scores(name),
-            worker,
-            key=key,
-            n_parts=n_parts,
-            workers=self.recipe.workers,
-            spread=self._spread(),
-            label=f"scores {name}",
-        )
+        """The scores of one judge for every candidate, or for the share of them that its budget allows."""
+        inputs, version, budget = {"candidates": self.candidates()}, self._judge_version(judge), None
+        if judge.budget is not None:
+            inputs["first"] = self.scores(judge.budget.first)
+            first = folder_name(judge.budget.first)
+            budget = Budget(self.run, judge.budget.share, first, judge.budget.check, self.recipe.seed)
+        table, texts = self.run.scores(folder_name(judge)), judging.CandidateTexts(self.run)
+        worker = judging.ScoresWorker(judge, texts, _SCORES_PER_PART, judging.score_store_folder(self.run), budget)
+        key = self.key("scores", inputs, judge, version)
+        manifest = self._scored(table, worker, key, inputs["candidates"].rows, f"scores {folder_name(judge)}")
+        if budget is None:
+            return manifest
+        return with_budget(table, manifest, budget, split=self.recipe.sample.split, level=self.recipe.evaluate.level)
 
     @_once
     def pairs(self, name: str, arm: Arm) -> Manifest:
@@ -356,21 +354,13 @@ class Workflow:
 
     @_once
     def metric(self, judge: JudgeSpec, name: str) -> Manifest:
-        """A judge's scores of a policy's predictions."""
-        predictions = self.predictions(name)
-        key = self.key("metric", {"predictions": predictions}, judge, {"version": make_judge(judge).version})
-        worker = ScoresWorker(judge, PredictionTexts(self.run, name), _SCORES_PER_PART)
-        folder = folder_name(judge)
-        n_parts = -(-predictions.rows // _SCORES_PER_PART)
-        return run_parts(
-            self.run.metric(folder, name),
-            worker,
-            key=key,
-            n_parts=n_parts,
-            workers=self.recipe.workers,
-            spread=self._spread(),
-            label=f"{folder} of {name}",
-        )
+        """A judge's scores of a policy's predictions, all of them whatever its budget."""
+        judge = judge.model_copy(update={"budget": None})
+        predictions, folder = self.predictions(name), folder_name(judge)
+        key = self.key("metric", {"predictions": predictions}, judge, self._judge_version(judge))
+        texts = judging.PredictionTexts(self.run, name)
+        worker = judging.ScoresWorker(judge, texts, _SCORES_PER_PART, judging.score_store_folder(self.run))
+        return self._scored(self.run.metric(folder, name), worker, key, predictions.rows, f"{folder} of {name}")
 
     def estimates(self) -> list[Estimate]:
         """Every number of the run with its interval, after all that it rests on."""
@@ -416,8 +406,7 @@ class Workflow:
         from chexalign.policy.source import EndpointSource, LocalSource
 
         if endpoint is not None:
-            for license_ in sorted({text for i in range(self.studies().parts) for text in self._licenses(i)}):
-                check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
+            self._may_go_to(endpoint)
             return EndpointSource(endpoint)
         compute = self.recipe.compute or ComputeSpec()
         trusted = self.recipe.policy.trust_remote_code
@@ -427,6 +416,25 @@ class Workflow:
         """The prompt template, speaking of no more images than the policy is shown."""
         policy = self.recipe.policy
         return get_template(policy.template).showing(policy.max_images)
+
+    def _scored(
+        self, table: Table[Score], worker: judging.ScoresWorker, key: StageKey, rows: int, label: str
+    ) -> Manifest:
+        n_parts = -(-rows // _SCORES_PER_PART)
+        spread, workers = self._spread(), self.recipe.workers
+        manifest = run_parts(table, worker, key=key, n_parts=n_parts, workers=workers, spread=spread, label=label)
+        return judging.with_calls(table, manifest)
+
+    def _judge_version(self, judge: JudgeSpec) -> dict[str, Any]:
+        """What scores depend on beside the judge's options, once it is sure that texts may go where it sends them."""
+        about = judging.about_judge(judge)
+        for endpoint in about.endpoints:
+            self._may_go_to(endpoint)
+        return about.substance()
+
+    def _may_go_to(self, endpoint: EndpointSpec) -> None:
+        for license_ in sorted({text for i in range(self.studies().parts) for text in self._licenses(i)}):
+            check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
 
     def _licenses(self, part: int) -> set[str]:
         return set(self.run.studies.column(part, "license"))

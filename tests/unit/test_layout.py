@@ -20,7 +20,7 @@ LEVELS: list[set[str]] = [
     {
         *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
         *("artifact", "run_folder", "registry"),
-        *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_load"),
+        *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
     },
     {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
 
+from chexalign import ids
 from chexalign.errors import UserError
-from chexalign.judges.base import Judge, TextPair
+from chexalign.judges.base import Judge, Judgement, TextPair
+from chexalign.judges.budget import REFUSED, Budget
+from chexalign.judges.guard import guarded
+from chexalign.judges.score_store import StoredJudge, pair_key
+from chexalign.recipe_engines import EndpointSpec
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
+from chexalign.store import Manifest, Table
 from chexalign.types import Score
 
 
@@ -51,12 +59,14 @@ class PredictionTexts:
         ]
 
 
-def make_judge(spec: Any) -> Judge:
-    """The judge of a recipe's JudgeSpec, its wrapped judge made first; no weights are loaded.
+def make_judge(spec: Any, wrap: Callable[[Judge, Any], Judge] | None = None) -> Judge:
+    """The judge of a recipe's JudgeSpec, those that it wraps made first; no weights are loaded.
 
+    `wrap` is given every judge that wraps no other, with its JudgeSpec, and returns what stands in its place.
     Raises: UserError when the name is unknown, or the judge does not take the options.
     """
-    inner = {} if spec.of is None else {"of": make_judge(spec.of)}
+    of = [make_judge(inner, wrap) for inner in spec.inner]
+    inner = {"of": of if isinstance(spec.of, list) else of[0]} if of else {}
     found = registry("judges").get(spec.name)
     try:
         judge: Judge = found(**inner, **spec.options)
@@ -66,32 +76,139 @@ def make_judge(spec: Any) -> Judge:
             str(error),
             "`chexalign list judges` shows what each judge needs",
         ) from error
-    return judge
+    return judge if wrap is None or inner else wrap(judge, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run has to know of a judge before it asks it."""
+
+    version: str
+    dear: bool  # whether its scores, or those of a judge inside, are kept in the store
+    endpoints: tuple[EndpointSpec, ...]  # the servers that it sends texts to
+
+    def substance(self) -> dict[str, Any]:
+        """What its scores in a run depend on, beside its options and the texts."""
+        return {"version": self.version, **({"parts": "by digest"} if self.dear else {})}
+
+
+def about_judge(spec: Any) -> About:
+    """What there is to know of a recipe's judge and those inside."""
+    leaves: list[Judge] = []
+
+    def note(judge: Judge, _: Any) -> Judge:
+        leaves.append(judge)
+        return judge
+
+    version = make_judge(spec, note).version
+    endpoints = [found for judge in leaves if isinstance(found := getattr(judge, "endpoint", None), EndpointSpec)]
+    return About(version, any(map(_is_dear, leaves)), tuple(endpoints))
+
+
+def score_store_folder(run: RunFolder) -> Path:
+    """Where the runs of a folder keep what dear judges said."""
+    return run.root.parent / ".cache" / "scores"
 
 
 @dataclass(slots=True)
 class ScoresWorker:
-    """Scores a fixed slice of texts per part; a text that cannot be scored keeps its row, with the reason."""
+    """Scores a fixed share of the texts per part; a text that cannot be scored keeps its row, with the reason.
+
+    A part is a slice of the texts in their order. Where a dear judge takes part it is those texts that their digest
+    sends there, so that equal texts meet in one part and are asked about once, whatever other processes do meanwhile.
+    Dear judges, those with a true attribute `dear`, keep what they say in the folder `store`.
+    """
 
     judge: Any  # a recipe's JudgeSpec
     texts: Texts
     part_size: int
+    store: Path | None = None
+    budget: Budget | None = None
     _judge: Judge | None = None
-    _rows: Sequence[tuple[str, TextPair]] = ()
+    _parts: Sequence[Sequence[tuple[str, TextPair]]] = ()
+    _stored: list[StoredJudge] = field(default_factory=list)
+    _refused: Set[str] = frozenset()
 
     def setup(self) -> None:
         """Makes the judge and reads the texts."""
-        self._judge, self._rows = make_judge(self.judge), self.texts.load()
+        self._stored = []
+        self._judge, rows = make_judge(self.judge, self._keep), self.texts.load()
+        self._parts = (_by_digest if self._stored else _in_order)(rows, self.part_size)
+        self._refused = self.budget.plan().refused if self.budget else frozenset()
 
     def part(self, index: int) -> PartResult[Score]:
-        """The scores of one slice."""
-        assert self._judge is not None
-        rows = self._rows[index * self.part_size : (index + 1) * self.part_size]
-        label = f"{self._judge.name}@{self._judge.version}"
-        judgements = self._judge.score([pair for _, pair in rows])
+        """The scores of one part; `extra` counts calls: computed, stored, and saved by duplicates and the budget."""
+        judge = self._judge
+        assert judge is not None
+        rows, label = self._parts[index], f"{judge.name}@{judge.version}"
+        asked = [pair for row_id, pair in rows if row_id not in self._refused]
+        distinct = list(dict.fromkeys(asked))
+        said = dict(zip(distinct, guarded(judge, distinct), strict=True))
+        each = max(1, len(self._stored))
+        calls = {
+            "computed": sum(kept.calls["computed"] for kept in self._stored) if self._stored else len(distinct),
+            "stored": sum(kept.calls["stored"] for kept in self._stored),
+            "duplicates": each * (len(asked) - len(distinct)),
+            "refused": each * (len(rows) - len(asked)),
+        }
+        for kept in self._stored:
+            kept.calls.clear()
         return PartResult(
-            [
-                Score(row_id, label, j.value, tuple(j.parts.items()), j.status, j.reason)
-                for (row_id, _), j in zip(rows, judgements, strict=True)
-            ]
+            [_score(row_id, label, REFUSED if row_id in self._refused else said[pair]) for row_id, pair in rows],
+            extra={"calls": calls},
         )
+
+    def _keep(self, judge: Judge, spec: Any) -> Judge:
+        if self.store is None or not _is_dear(judge):
+            return judge
+        kept = StoredJudge(judge, self.store, _substance(judge, spec.options))
+        self._stored.append(kept)
+        return cast("Judge", kept)
+
+
+def with_calls(table: Table[Score], manifest: Manifest) -> Manifest:
+    """The manifest, saved with the calls of its parts added up and the share of them that was saved."""
+    extras = [table.info(i).extra.get("calls", {}) for i in range(manifest.parts)]
+    calls = {name: sum(extra.get(name, 0) for extra in extras) for name in ("computed", "stored", *_SAVED)}
+    total = sum(calls.values())
+    account = calls | {"saved": (total - calls["computed"]) / total if total else 0.0}
+    if manifest.extra.get("calls") == account:
+        return manifest
+    manifest = dataclasses.replace(manifest, extra=manifest.extra | {"calls": account})
+    manifest.save(table.folder)
+    return manifest
+
+
+_SAVED = ("duplicates", "refused")
+
+
+def _is_dear(judge: Judge) -> bool:
+    return bool(getattr(judge, "dear", False))
+
+
+def _substance(judge: Judge, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that can change a score: of a server the model alone, and of a file its content too."""
+    ways = {*EndpointSpec.model_fields} - {"model", "extra_body"} if hasattr(judge, "endpoint") else set()
+    return {name: _with_content(value) for name, value in options.items() if name not in ways}
+
+
+def _with_content(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) > 1000 or not Path(value).expanduser().is_file():
+        return value
+    return [value, ids.file_sha256(Path(value).expanduser())]
+
+
+def _in_order(rows: Sequence[tuple[str, TextPair]], size: int) -> list[Sequence[tuple[str, TextPair]]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _by_digest(rows: Sequence[tuple[str, TextPair]], size: int) -> list[Sequence[tuple[str, TextPair]]]:
+    """As many parts as slices of that size would be, all rows of a pair of texts in the same one."""
+    parts: list[list[tuple[str, TextPair]]] = [[] for _ in range(0, len(rows), size)]
+    for row in rows:
+        parts[int(pair_key(row[1]), 16) % len(parts)].append(row)
+    return list(parts)
+
+
+def _score(row_id: str, label: str, j: Judgement) -> Score:
+    return Score(row_id, label, j.value, tuple(j.parts.items()), j.status, j.reason)

@@ -1,0 +1,102 @@
+"""The blocks of the recipe that name judges: plain ones, those that wrap others, and what a dear one may cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
+from pydantic_core import PydanticCustomError
+
+from chexalign.recipe_blocks import Block, given, mistake
+
+
+def named(value: Any) -> Any:
+    """The block of a judge that is given by its name alone; any other value as it is."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _how_many(value: Any) -> str:
+    return "[several]" if isinstance(value, list) else "[one]"
+
+
+class BudgetSpec(Block):
+    """What share of the candidates a dear judge may score, and which cheap judge says which ones."""
+
+    share: float = Field(
+        gt=0, lt=1, description="share of a prompt's candidates to score, two at least", examples=[0.5]
+    )
+    first: JudgeRef = Field(description="cheap judge whose highest and lowest are scored", examples=["chexpert"])
+    check: float = Field(
+        default=0.05, gt=0, le=1, description="share of the prompts that are scored in full, to see what is lost"
+    )
+
+
+class JudgeSpec(Block):
+    """A judge by name; a wrapper such as `lc` names the judge it wraps in `of`, and `sum` and `panel` a list."""
+
+    name: str = Field(description="name of the judge (`chexalign list judges`)", examples=["chexpert"])
+    of: JudgeRefs | None = Field(
+        default=None,
+        validate_default=True,
+        description="the judge that this one wraps, or a list of several",
+        examples=["green"],
+    )
+    options: dict[str, Any] = Field(default={}, description="the judge's own options")
+    budget: BudgetSpec | None = Field(
+        default=None,
+        description="scores no more than a share of the candidates; predictions are always scored in full",
+        examples=["{share: 0.5, first: chexpert}"],
+    )
+
+    @field_validator("of")
+    @classmethod
+    def _wraps(cls, of: JudgeSpec | list[JudgeSpec] | None, info: ValidationInfo) -> JudgeSpec | list[JudgeSpec] | None:
+        name = info.data.get("name")
+        if of is None and name == "lc":
+            raise PydanticCustomError("missing_choice", "judge lc corrects another judge for length, named here", {})
+        if of is None and name in _SEVERAL:
+            raise PydanticCustomError("missing_choice", f"judge {name} combines several judges, listed here", {})
+        if name == "lc" and isinstance(of, list):
+            raise mistake("names several judges, and lc corrects one", "name one judge")
+        if name in _SEVERAL and (not isinstance(of, list) or len(of) < 2):
+            raise mistake(f"names one judge, and {name} combines several", "give a list, as in [chexpert, bertscore]")
+        if isinstance(of, list) and len({folder_name(judge) for judge in of}) < len(of):
+            raise mistake("names a judge twice", "keep one of each")
+        return of
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return given(handler(self)) if self.of or self.options or self.budget else self.name
+
+    @property
+    def inner(self) -> list[JudgeSpec]:
+        """The judges that this one wraps; none for a plain one."""
+        return self.of if isinstance(self.of, list) else [self.of] if self.of else []
+
+    @property
+    def tables(self) -> list[JudgeSpec]:
+        """The judges whose scores of the candidates this one needs, itself included; each has a folder."""
+        needed = [self.budget.first] if self.budget else []
+        return [self, *(judge for spec in needed for judge in spec.tables)]
+
+
+_SEVERAL = ("sum", "panel")  # judges of a list
+
+JudgeRef = Annotated[JudgeSpec, BeforeValidator(named)]
+JudgeRefs = Annotated[
+    Annotated[JudgeRef, Tag("[one]")] | Annotated[list[JudgeRef], Tag("[several]")], Discriminator(_how_many)
+]
+
+
+def folder_name(judge: JudgeSpec) -> str:
+    """The judge's folder under scores/ and its column: "chexpert", "lc-bertscore" for lc of bertscore, "sum-a+b"."""
+    return "-".join([judge.name, *(["+".join(map(folder_name, judge.inner))] if judge.inner else [])])
