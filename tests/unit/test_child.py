@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import re
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from chexalign.engines import child_runner
 from chexalign.engines.child import Child, redacted
 from chexalign.errors import UserError
+from chexalign.judges import children
 
 SECRET = "patient Q has a nodule"
 SCRIPT = """
@@ -211,6 +214,15 @@ time.sleep(60)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert gone(pid)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [Path(child_runner.__file__), *sorted(Path(children.__file__).parent.glob("*.py"))],
+    ids=lambda path: path.name,
+)
+def test_what_runs_there_is_python_3_8(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 8))
 
 
 def test_last_words_hold_no_message() -> None:

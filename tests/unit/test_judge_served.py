@@ -123,6 +123,15 @@ def test_half_a_section_is_unparsed_and_its_official_score_is_kept(template: Pat
     assert (official.value, official.status, official.parts["matched"]) == (1.0, "ok", 3.0)
 
 
+@pytest.mark.parametrize("digits", [400, 9000])
+def test_counts_beyond_all_numbers_are_none(template: Path, digits: int) -> None:
+    with serve(says(ANSWERS["good"].replace("4. Cardio", "4" * digits + ". Cardio"))) as server:
+        found = judge(server.url, template).score([PAIR])[0]
+        official = judge(server.url, template, GreenCompatJudge).score([PAIR])[0]
+    assert (found.value, found.status, found.parts) == (None, "unparsed", {})
+    assert (official.value, official.status) == (None, "error")
+
+
 def test_an_answer_that_was_cut_is_unparsed(template: Path) -> None:
     def cut(body: Body, _: int) -> Reply:
         reply = answer(body, [ANSWERS["good"]])
@@ -337,6 +346,9 @@ def llm_judge(url: str, prompt_file: Path, **more: Any) -> LLMJudge:
         ({"json_path": "score"}, '{"score": "4"}', None),
         ({"json_path": "score"}, '{"score": true}', None),
         ({"json_path": "score"}, '{"score": NaN}', None),
+        ({"json_path": "score"}, '{"score": ' + "9" * 400 + "}", None),
+        ({"json_path": "score"}, '{"score": ' + "9" * 9000 + "}", None),
+        ({"pattern": r"Score: (\S+)"}, "Score: " + "9" * 9000, None),
         ({"json_path": "score"}, '{"score": 4', None),
         ({"json_path": "score"}, '{"value": 4}', None),
         ({"json_path": "a.5"}, '{"a": [1]}', None),

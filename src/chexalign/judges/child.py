@@ -158,4 +158,7 @@ def _judgement(row: dict[str, Any] | str) -> Judgement:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

@@ -14,7 +14,7 @@ from chexalign.engines.endpoint_answer import Call
 from chexalign.errors import UserError
 from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.green_parse import SECTIONS, Parsed, green_compat, parse_green
+from chexalign.judges.green_parse import SECTIONS, Compat, Parsed, green_compat, parse_green
 from chexalign.judges.texts import Preparation, check_preparation, prepared
 
 _WORDS = 300  # of each report, from its start
@@ -96,7 +96,8 @@ class GreenJudge:
         return Call(messages, max_tokens=self._max_tokens)
 
     def _read(self, answer: str, whole: bool) -> Judgement:
-        parsed, compat = parse_green(answer), {"compat": green_compat(answer).value}
+        parsed, official = parse_green(answer), _compat(answer)
+        compat = {"compat": official.value} if official else {}
         reason = parsed.reason if whole else f"the answer was cut at {self._max_tokens} tokens"
         if reason is not None:
             return Judgement(None, compat, "unparsed", reason, {"answer": answer})
@@ -124,7 +125,9 @@ class GreenCompatJudge(GreenJudge):
     name = "green_compat"
 
     def _read(self, answer: str, whole: bool) -> Judgement:
-        found = green_compat(answer)
+        found = _compat(answer)
+        if found is None:
+            return Judgement(None, status="error", reason="a count has too many digits", notes={"answer": answer})
         counts = {name: dict(zip("abcdef", getattr(found, name), strict=True)) for name in _ERRORS}
         parsed = Parsed(None, found.matched, counts["significant"], counts["insignificant"])
         return Judgement(found.value, _parts(parsed), notes={"answer": answer})
@@ -184,6 +187,16 @@ def _ask_official(python: str) -> str:
             "Install green-score there (its pins do not matter for the prompt), or give `template`, a file with it.",
         )
     return str(found["prompt"])
+
+
+def _compat(answer: str) -> Compat | None:
+    """What the official code reads; None where it fails, on counts of hundreds of digits."""
+    try:
+        found = green_compat(answer)
+        float(max(found.matched, *found.significant, *found.insignificant))
+    except (ValueError, OverflowError):
+        return None
+    return found
 
 
 def _cut(text: str) -> str:

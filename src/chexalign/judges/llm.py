@@ -153,6 +153,8 @@ def _at(path: Sequence[str], answer: str) -> float | str:
             found = found[key]
         else:
             return "the JSON of the answer has nothing at json_path"
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return "what stands at json_path is no number"
-    return float(found)
+    try:
+        number = math.nan if isinstance(found, bool) or not isinstance(found, int | float) else float(found)
+    except OverflowError:
+        number = math.inf
+    return number if math.isfinite(number) else "what stands at json_path is no number"
