@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sample": ("chexalign.cli.sample", "draw candidate reports"),
     "judge": ("chexalign.cli.judge", "score the candidates"),
     "pair": ("chexalign.cli.pair", "build preference pairs from the scores"),
+    "import": ("chexalign.cli.import_", "read what the CheXalign authors' scripts have made"),
     "export": ("chexalign.cli.export", "write the pairs for another trainer"),
     "train": ("chexalign.cli.train", "align the policy on the pairs"),
     "evaluate": ("chexalign.cli.evaluate", "compare policies, with intervals"),
