@@ -1,9 +1,10 @@
-"""Load exports with `datasets`, train a step on each with TRL, and keep what was found for a test to read.
+"""Train a step of TRL on each export and one with a judge as reward, and keep what was found for a test to read.
 
     pip install "trl==1.16.0" && python bench/golden_export.py
 
 The run folder is made up, with hand-written sentences and the tiny policy at random weights. Each TRL format is read
 by `load_dataset` from the export's own folder, its images are opened, and DPOTrainer or KTOTrainer takes one step.
+GRPOTrainer takes one with `chexalign.judges.as_reward` of a judge that counts characters and scores half of the texts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from PIL import Image
 from chexalign import atomic
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.ids import digest, file_sha256
+from chexalign.judges import as_reward
+from chexalign.judges.base import Judgement, TextPair
 from chexalign.pairs.export import export
 from chexalign.pairs.export_formats import parquet_schema
 from chexalign.run_folder import RunFolder
@@ -95,6 +99,56 @@ def step(folder: Path, format: str, work: Path) -> dict[str, Any]:
     }
 
 
+class Characters:
+    """Scores every second text it is asked about by its characters, and the others not at all."""
+
+    name, version = "characters", "1"
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        none = Judgement(None, status="error", reason="not scored")
+        return [Judgement(float(len(p.candidate))) if i % 2 == 0 else none for i, p in enumerate(pairs)]
+
+
+def grpo(run: RunFolder, work: Path) -> dict[str, Any]:
+    """What TRL logs of a step that is rewarded by a judge."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    tokenizer = train_tokenizer([*TEXTS, "Write the findings."], vocabulary=300)
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": prompt.text}],
+            "images": [Image.open(run.image_path(study.images[0]))],
+            "reference": study.reference,
+        }
+        for prompt, study in zip(run.prompts.rows(), run.studies.rows(), strict=True)
+    ]
+    arguments = GRPOConfig(
+        output_dir=str(work / "out"),
+        per_device_train_batch_size=4,
+        num_generations=4,
+        max_completion_length=8,
+        max_steps=1,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        bf16=False,
+        logging_steps=1,
+        disable_tqdm=True,
+        seed=0,
+    )
+    made = GRPOTrainer(
+        model=build_model(tokenizer, seed=0),
+        reward_funcs=as_reward(Characters()),
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=build_processor(tokenizer),
+    )
+    made.train()
+    logged = made.state.log_history[0]
+    return {name: round(logged[f"rewards/characters/{name}"], 4) for name in ("mean", "std")}
+
+
 def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as name:
@@ -103,8 +157,9 @@ def main() -> None:
         for format in ("trl", "trl-unpaired"):
             export(run, run.pairs("a"), work / format, format=format, max_images=2)  # type: ignore[arg-type]
             found[format] = step(work / format, format, work)
+        rewards = grpo(run, work)
     peer = {package: importlib.metadata.version(package) for package in PACKAGES}
-    atomic.write_json(GOLDEN, {"peer": peer, "script": "bench/golden_export.py", "formats": found})
+    atomic.write_json(GOLDEN, {"peer": peer, "script": "bench/golden_export.py", "formats": found, "grpo": rewards})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Exports as `datasets` read and TRL trained on them; bench/golden_export.py wrote what was found."""
+"""Exports and rewards as TRL trained on them; bench/golden_export.py wrote what was found."""
 
 import json
 import math
@@ -21,3 +21,8 @@ def test_the_schema_is_the_one_that_trl_has_trained_on(format):
     assert found["columns"] == schema.names
     assert found["images"] == [[64, 64], [64, 64]]
     assert math.isfinite(found["loss"])
+
+
+def test_grpo_logged_the_mean_of_what_the_judge_scored():
+    assert FOUND["grpo"]["mean"] > 0  # texts without a score are left out, not 0 and not NaN
+    assert math.isfinite(FOUND["grpo"]["std"])
