@@ -107,6 +107,16 @@ def test_the_stage_counts_patients_where_the_studies_are_there(run):
     assert (audit["n_patients"], audit["most_pairs_of_a_patient"]) == (1, 2)
 
 
+def test_the_stage_tells_how_far_judges_agree(run):
+    reversed_scores = [
+        Score(s.candidate_id, "other@1", None if s.value is None else -s.value, status=s.status) for s in SCORES
+    ]
+    write(run.scores("other"), [reversed_scores])
+    extra = PairsWorker(run, arm(rule="best_worst"), 1, ("other", "chexpert")).part(0).extra
+    (found,) = extra["agreement"]
+    assert (found["first"], found["second"], found["alike"], found["tau_b"]) == ("chexpert", "other", 0.0, -1.0)
+
+
 def test_verdicts_are_a_table_of_the_run(run):
     table = verdict_table(run, "kto")
     worker = VerdictsWorker(run, arm(rule="above_threshold", options={"threshold": 0.5}), 1)

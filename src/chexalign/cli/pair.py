@@ -82,16 +82,9 @@ def _agreement(workflow: Workflow) -> list[dict[str, Any]]:
     """The arms' judges by twos."""
     import dataclasses
 
-    from chexalign.pairs.agreement import agreements
-    from chexalign.pairs.read import read_candidates, read_scores
+    from chexalign.pairs.stage import judge_agreement
     from chexalign.recipe import folder_name
 
-    judges = sorted({folder_name(arm.judge) for arm in workflow.recipe.resolved_arms().values()})
-    if len(judges) < 2:
-        return []
-    columns, values = read_candidates(workflow.run), {}
-    for judge in judges:
-        label, ids, found = read_scores(workflow.run, judge)
-        values[judge] = columns.values(label, ids, found)
-    rows = [dataclasses.asdict(found) for found in agreements(columns, values)]
+    judges = {folder_name(arm.judge) for arm in workflow.recipe.resolved_arms().values()}
+    rows = [dataclasses.asdict(found) for found in judge_agreement(workflow.run, sorted(judges))]
     return [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
