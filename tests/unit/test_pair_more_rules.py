@@ -9,7 +9,7 @@ from chexalign.pairs.columns import Scored
 from chexalign.pairs.lengths import LengthMatched, LengthWindow
 from chexalign.pairs.ranked import Margin, RoundRobin, TopBottom
 from chexalign.pairs.rules import Dropped
-from chexalign.pairs.stage import gives_verdicts, make_rule
+from chexalign.pairs.stage import check_rule, gives_verdicts, make_rule
 from chexalign.recipe import Arm, PairsSpec, TrainSpec
 
 JUDGE = "chexpert@1"
@@ -133,3 +133,13 @@ def test_verdict_rules_are_known_and_give_no_pairs():
     assert not gives_verdicts(arm(rule="round_robin", options={"max_pairs": 2}))
     with pytest.raises(UserError, match="above_mean"):
         make_rule(arm(rule="above_mean"), seed=1)
+
+
+def test_a_rule_is_checked_with_its_algorithm():
+    kto = TrainSpec(algorithm="kto", beta=0.1, learning_rate=1e-4)
+    check_rule(Arm(judge="chexpert", pairs=PairsSpec(rule="above_mean"), train=kto), seed=1)
+    check_rule(Arm(judge="chexpert", pairs=PairsSpec(rule="best_worst"), train=kto), seed=1)
+    with pytest.raises(UserError, match="threshold is missing"):
+        check_rule(Arm(judge="chexpert", pairs=PairsSpec(rule="above_threshold"), train=kto), seed=1)
+    with pytest.raises(UserError, match="train.algorithm is dpo"):
+        check_rule(arm(rule="above_mean"), seed=1)

@@ -39,6 +39,17 @@ def make_rule(arm: Arm, *, seed: int) -> PairRule:
     return pairs
 
 
+def check_rule(arm: Arm, *, seed: int) -> None:
+    """Makes the arm's rule, so that what is wrong with it is told before anything is spent.
+
+    Raises: UserError as `make_rule` does, and for a rule of verdicts under an algorithm that learns from pairs alone.
+    """
+    if gives_verdicts(arm) and hasattr(registry("losses").get(arm.train.algorithm), "verdicts"):
+        _made(arm, seed)
+    else:
+        make_rule(arm, seed=seed)
+
+
 def gives_verdicts(arm: Arm) -> bool:
     """Whether the arm's rule gives verdicts on single candidates, and not pairs."""
     return hasattr(registry("pair_rules").get(arm.pairs.rule), "sort")
