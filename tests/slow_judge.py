@@ -11,12 +11,15 @@ from chexalign.judges.base import Judgement, TextPair
 
 
 class SlowJudge:
-    """Words of the candidate, each pair after `seconds`; every pair that it judged is a line of the file `log`."""
+    """Words of the candidate, each pair after `seconds`; every pair that it was asked about is a line of `log`/asked.
+
+    `log` is a folder, since a file that an option names is part of what the option says.
+    """
 
     name, version, dear = "slow", "1", True
 
     def __init__(self, *, log: str, seconds: float = 0.0) -> None:
-        self._log, self._seconds = Path(log), seconds
+        self._log, self._seconds = Path(log) / "asked", seconds
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
         return [self._judge(pair) for pair in pairs]
@@ -36,7 +39,7 @@ class SlowJudge:
 def write_plugin(folder: Path) -> Path:
     """A folder that makes `slow` a judge of every process that has it on its path, as an installed package does."""
     about = folder / "slow_judge-1.dist-info"
-    about.mkdir(parents=True)
+    about.mkdir(parents=True, exist_ok=True)
     (folder / "slow_judge.py").write_text(Path(__file__).read_text())
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-judge\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[chexalign.judges]\nslow = slow_judge:SlowJudge\n")
