@@ -141,5 +141,5 @@ def test_a_rule_is_checked_with_its_algorithm():
     check_rule(Arm(judge="chexpert", pairs=PairsSpec(rule="best_worst"), train=kto), seed=1)
     with pytest.raises(UserError, match="threshold is missing"):
         check_rule(Arm(judge="chexpert", pairs=PairsSpec(rule="above_threshold"), train=kto), seed=1)
-    with pytest.raises(UserError, match="train.algorithm is dpo"):
+    with pytest.raises(UserError, match=r"train\.algorithm is dpo"):
         check_rule(arm(rule="above_mean"), seed=1)
