@@ -101,6 +101,13 @@ def wait_until_all_ended(script: Path) -> None:
         time.sleep(0.05)
 
 
+def wait_for_parts(root: Path, n: int) -> None:
+    end = time.monotonic() + 60
+    while sum(name.endswith(".json") for name in files(root)) < n:
+        assert time.monotonic() < end, "no part was written"
+        time.sleep(0.01)
+
+
 def files(root: Path) -> dict[str, int]:
     folder = root / "prompts"
     return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} if folder.is_dir() else {}
@@ -114,7 +121,8 @@ def test_killed_at_random_points_the_stage_ends_with_the_same_table(script, tmp_
     done = []
     for _ in range(KILLS):
         with started(script, root) as process:
-            time.sleep(rng.uniform(0.5, 4.5) * PART_SECONDS)
+            wait_for_parts(root, 1 + (done[-1] if done else 0))  # however slow the machine is
+            time.sleep(rng.uniform(0, 2.5) * PART_SECONDS)
             process.send_signal(signal.SIGKILL)
         wait_until_all_ended(script)
         before = files(root)
