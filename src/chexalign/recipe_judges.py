@@ -98,5 +98,5 @@ JudgeRefs = Annotated[
 
 
 def folder_name(judge: JudgeSpec) -> str:
-    """The judge's folder under scores/ and its column: "chexpert", "lc-bertscore" for lc of bertscore, "sum-a+b"."""
-    return "-".join([judge.name, *(["+".join(map(folder_name, judge.inner))] if judge.inner else [])])
+    """The judge's folder under scores/ and its column: "chexpert", "lc-bertscore" for lc of bertscore, "sum-a-and-b"."""
+    return "-".join([judge.name, *(["-and-".join(map(folder_name, judge.inner))] if judge.inner else [])])

@@ -387,3 +387,58 @@ def test_a_recipe_is_frozen():
 def test_the_judge_of_an_arm_is_measured_though_no_metric_names_it(write):
     recipe = load_recipe(write(), ["evaluate.metrics=[rouge_l, chexpert]"])
     assert [judge.name for judge in recipe.measured()] == ["rouge_l", "chexpert", "bertscore"]
+
+
+SUM = {"name": "sum", "of": ["chexpert", {"name": "lc", "of": "bertscore"}], "options": {"weights": [2, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("judge", "written", "folder"),
+    [
+        ("chexpert", "chexpert", "chexpert"),
+        ({"name": "lc", "of": "green"}, {"name": "lc", "of": "green", "options": {}}, "lc-green"),
+        (
+            SUM,
+            SUM | {"of": ["chexpert", {"name": "lc", "of": "bertscore", "options": {}}]},
+            "sum-chexpert-and-lc-bertscore",
+        ),
+        (
+            {"name": "bertscore", "budget": {"share": 0.5, "first": "chexpert"}},
+            {"name": "bertscore", "options": {}, "budget": {"share": 0.5, "first": "chexpert", "check": 0.05}},
+            "bertscore",
+        ),
+    ],
+)
+def test_a_judge_is_written_as_it_was_given(judge, written, folder):
+    recipe = Recipe.model_validate(plain() | {"judge": judge})
+    ((name, arm),) = recipe.resolved_arms().items()
+    assert arm.judge.model_dump(mode="json") == written
+    assert folder_name(arm.judge) == folder
+    assert Recipe.model_validate(recipe.to_dict() | {"arms": {"a": recipe.to_dict()["arms"][name]}}).to_dict()[
+        "arms"
+    ] == {"a": recipe.to_dict()["arms"][name]}
+
+
+@pytest.mark.parametrize(
+    ("judge", "what", "fix"),
+    [
+        ("{name: sum}", "dpo_label.judge.of is missing", "add for example"),
+        ("{name: sum, of: chexpert}", "of names one judge, and sum combines several", "give a list"),
+        ("{name: sum, of: [chexpert]}", "of names one judge, and sum combines several", "give a list"),
+        ("{name: sum, of: [chexpert, chexpert]}", "of names a judge twice", "keep one"),
+        ("{name: lc, of: [chexpert, rouge_l]}", "of names several judges, and lc corrects one", "name one"),
+        ("{name: sum, of: [chexpert, {nme: x}]}", "unknown key arms.dpo_label.judge.of[1].nme", "did you mean"),
+        ("{name: lc, of: 3}", "arms.dpo_label.judge.of is 3", "write for example"),
+        ("{name: green, budget: {share: 2, first: chexpert}}", "budget.share is 2", "`share: 0.5`"),
+        ("{name: green, budget: {share: 0.5}}", "budget.first is missing", "`first: chexpert`"),
+        (
+            "{name: green, budget: {share: 0.5, first: {name: bertscore, options: {batch_size: 3}}}}",
+            "gives judge bertscore two sets of options",
+            "use one set",
+        ),
+    ],
+)
+def test_a_wrapper_or_budget_that_cannot_be_is_told_at_its_place(tmp_path, judge, what, fix):
+    error = problem(writer(tmp_path)("dpo_label: {judge: chexpert,", f"dpo_label: {{judge: {judge},"))
+    assert what in error.what
+    assert fix in error.fix

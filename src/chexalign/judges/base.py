@@ -38,9 +38,10 @@ class TextPair:
 class Judge(Protocol):
     """Scores candidates against references; higher is better, each pair on its own.
 
-    A judge with the attribute `dear = True` has its judgements kept on disk and is not asked about the same texts
-    again, in any run, as long as its name, version and options are the same; so whatever changes them changes the
-    version. One that sends texts to a server has the `EndpointSpec` of it as its attribute `endpoint`.
+    What a judge with the attribute `dear = True` says is kept on disk, and it is not asked about the same texts again,
+    in any run, as long as its name, version and options are the same; so whatever changes its scores changes its
+    version. One that sends texts to a server has the `EndpointSpec` of it as its attribute `endpoint`, and is dear
+    unless it says `dear = False`.
     """
 
     name: str

@@ -116,7 +116,7 @@ class ScoresWorker:
 
     A part is a slice of the texts in their order. Where a dear judge takes part it is those texts that their digest
     sends there, so that equal texts meet in one part and are asked about once, whatever other processes do meanwhile.
-    Dear judges, those with a true attribute `dear`, keep what they say in the folder `store`.
+    Dear judges (see `judges.base.Judge`) keep what they say in the folder `store`.
     """
 
     judge: Any  # a recipe's JudgeSpec
@@ -183,7 +183,8 @@ _SAVED = ("duplicates", "refused")
 
 
 def _is_dear(judge: Judge) -> bool:
-    return bool(getattr(judge, "dear", False))
+    """Whether the judge says so; one that asks a server and says nothing is."""
+    return bool(getattr(judge, "dear", isinstance(getattr(judge, "endpoint", None), EndpointSpec)))
 
 
 def _substance(judge: Judge, options: Mapping[str, Any]) -> dict[str, Any]:

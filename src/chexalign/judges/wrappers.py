@@ -37,7 +37,7 @@ class SumJudge:
                 f"give options: {{weights: [{', '.join(['1.0'] * len(of))}]}} or others",
             )
         self._of, self._weights = list(of), [float(w) for w in weights]
-        self.name = f"sum-{'+'.join(judge.name for judge in of)}"
+        self.name = f"sum-{'-and-'.join(judge.name for judge in of)}"
         self.version = f"1-{ids.digest(self._weights, [judge.version for judge in of], length=8)}"
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
