@@ -104,7 +104,7 @@ def one_by_one(candidates: list[Candidate], scores: list[Score], rule: PairRule)
     return pairs, {reason: n for reason, n in sorted(dropped.items()) if n}
 
 
-@given(groups, margins, st.randoms(use_true_random=False), st.sampled_from(["c", 'q"\\', "\u00e9\u4e2d"]))
+@given(groups, margins, st.randoms(use_true_random=False), st.sampled_from(["c", 'q"', "b\\", "t\t", "\u00e9\u4e2d"]))
 def test_columns_give_what_each_prompt_gives_by_itself(groups, margin, rng: random.Random, prefix):
     ids = [
         (f"{prefix}{p}.{d}", f"{prefix}p{p}", d, *row) for p, group in enumerate(groups) for d, row in enumerate(group)

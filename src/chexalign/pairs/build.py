@@ -67,7 +67,7 @@ def build_columns(columns: Columns, values: Floats, *, rule: PairRule, judge: st
     prompts = columns.prompt_ids.take(columns.prompt[chosen])
     ids = [prompts, columns.ids.take(chosen), columns.ids.take(rejected)]
     table = {
-        "id": pa.array(_pair_ids(*(column.to_pylist() for column in ids), judge=judge, rule=rule.name), pa.string()),
+        "id": _pair_ids(*ids, judge=judge, rule=rule.name),
         "prompt_id": ids[0],
         "chosen_id": ids[1],
         "rejected_id": ids[2],
@@ -131,14 +131,25 @@ def _n_prompts(columns: Columns, rows: Ints) -> int:
     return int(np.count_nonzero(np.diff(columns.prompt[rows], prepend=-1)))
 
 
-def _pair_ids(prompts: list[str], chosen: list[str], rejected: list[str], *, judge: str, rule: str) -> list[str]:
-    """`digest("pair", prompt, chosen, rejected, judge, rule)` of each, in a fifth of its time."""
-    every = "".join((*prompts, *chosen, *rejected))
-    if not every.isprintable() or '"' in every or "\\" in every:  # JSON could write such an id otherwise
-        rows = zip(prompts, chosen, rejected, strict=True)
-        return [digest("pair", *row, judge, rule) for row in rows]
-    sha256, tail = hashlib.sha256, f", {json.dumps(judge, ensure_ascii=False)}, {json.dumps(rule, ensure_ascii=False)}]"
-    return [
-        sha256(f'["pair", "{p}", "{c}", "{r}"{tail}'.encode()).hexdigest()[:16]
-        for p, c, r in zip(prompts, chosen, rejected, strict=True)
-    ]
+def _pair_ids(prompts: pa.Array, chosen: pa.Array, rejected: pa.Array, *, judge: str, rule: str) -> pa.Array:
+    """`digest("pair", prompt, chosen, rejected, judge, rule)` of each, without building the JSON of each."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not _plain(pa.concat_arrays([prompts, chosen, rejected])):
+        rows = zip(*(ids.to_pylist() for ids in (prompts, chosen, rejected)), strict=True)
+        return pa.array([digest("pair", *row, judge, rule) for row in rows], pa.string())
+    ends = '["pair", "', '", "', '", "', f'", {json.dumps([judge, rule], ensure_ascii=False)[1:]}'
+    first, second, third, last = (pa.scalar(text) for text in ends)
+    messages = pc.binary_join_element_wise(first, prompts, second, chosen, third, rejected, last, "")
+    digests = b"".join([hashlib.sha256(m).digest() for m in messages.cast(pa.binary()).to_pylist()])
+    halves = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)[:, :8].tobytes().hex().encode()  # 16 digits each
+    offsets = np.arange(0, len(halves) + 1, 16, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(prompts), pa.py_buffer(offsets), pa.py_buffer(halves))
+
+
+def _plain(ids: pa.Array) -> bool:
+    """Whether JSON writes every id as it is, between quotes."""
+    buffer = ids.buffers()[2]
+    text = np.frombuffer(buffer, dtype=np.uint8) if buffer is not None else np.empty(0, dtype=np.uint8)
+    return not (text.size and (text.min() < ord(" ") or (text == ord('"')).any() or (text == ord("\\")).any()))
