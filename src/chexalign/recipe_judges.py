@@ -98,5 +98,5 @@ JudgeRefs = Annotated[
 
 
 def folder_name(judge: JudgeSpec) -> str:
-    """The judge's folder under scores/ and its column: "chexpert", "lc-bertscore" for lc of bertscore, "sum-a-and-b"."""
+    """The judge's folder under scores/ and its column: "chexpert"; "lc-a" for lc of a, "sum-a-and-b" for sum of two."""
     return "-".join([judge.name, *(["-and-".join(map(folder_name, judge.inner))] if judge.inner else [])])

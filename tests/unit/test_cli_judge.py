@@ -45,7 +45,7 @@ def test_a_budget_is_for_this_time_and_says_what_it_loses(quick, runs_folder, ca
     first, second = capsys.readouterr().out.splitlines()
     assert "over the budget" in first
     assert second.startswith("  best or worst differs in ")
-    assert second.endswith("of prompts, by 20 of 30 scored in full")
+    assert second.endswith("as far apart, by 20 of 30 scored in full")
     assert {row.status for row in quick.scores("rouge_l").iter_rows()} == {"ok", "refused"}
     assert len(quick.scores("chexpert").rows()) == 120
     assert judged(runs_folder) == 0

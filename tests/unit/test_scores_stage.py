@@ -4,7 +4,7 @@ import pytest
 
 from chexalign.errors import UserError
 from chexalign.judges import stage
-from chexalign.judges.budget import Budget, Drawn, choice_differs, keep, with_budget
+from chexalign.judges.budget import Budget, Drawn, choice_differs, keep, spread_kept, with_budget
 from chexalign.judges.stage import CandidateTexts, ScoresWorker, about_judge, make_judge, score_store_folder, with_calls
 from chexalign.recipe import JudgeSpec
 from chexalign.registry import Entry, Registry, registry
@@ -196,5 +196,8 @@ def test_a_choice_differs_where_a_better_or_worse_candidate_was_not_asked_about(
 
     found = choice_differs(Plan(prompts, kept, frozenset(prompts)), scores, split="prefer", level=0.9)
     assert (found.value, found.n) == (0.5, 4), "missed are the best of the second and both of the fourth"
+    full = (9 - 1) + (9 - 1) + (9 - 1) + (2 - 1)
+    assert spread_kept(Plan(prompts, kept, frozenset(prompts)), scores) == (8 + 4 + 8 + 0) / full
+    assert spread_kept(Plan(prompts, kept, frozenset()), scores) is None
     nothing = choice_differs(Plan(prompts, kept, frozenset()), scores, split="prefer", level=0.9)
     assert (nothing.value, nothing.low) == (None, None)

@@ -87,8 +87,11 @@ def _calls(calls: Mapping[str, Any]) -> str:
 
 
 def _lost(budget: Mapping[str, Any]) -> str:
-    found = budget["differs"]
+    found, spread = budget["differs"], budget["spread"]
+    if found["value"] is None:
+        return "no prompts to check the budget on"
     return (
-        f"best or worst differs in {found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of prompts, "
-        f"by {found['n']} of {budget['prompts']} scored in full"
+        f"best or worst differs in {found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of prompts"
+        + (f" and they lie {spread:.1%} as far apart" if spread is not None else "")
+        + f", by {found['n']} of {budget['prompts']} scored in full"
     )

@@ -103,6 +103,17 @@ def choice_differs(plan: Plan, scores: Mapping[str, float | None], *, split: str
     return _share(missed, n, split, level)
 
 
+def spread_kept(plan: Plan, scores: Mapping[str, float | None]) -> float | None:
+    """How far best and worst lie apart under the budget, as a share of how far they do in full (checked prompts)."""
+    full = under = 0.0
+    for prompt in sorted(plan.checked):
+        known = {each.id: value for each in plan.prompts[prompt] if (value := scores[each.id]) is not None}
+        kept = [value for id_, value in known.items() if id_ in plan.kept[prompt]]
+        full += max(known.values()) - min(known.values()) if known else 0.0
+        under += max(kept) - min(kept) if kept else 0.0
+    return under / full if full else None
+
+
 def with_budget(table: Table[Score], manifest: Manifest, budget: Budget, *, split: str, level: float) -> Manifest:
     """The manifest, saved with the budget and how often the choice of best and worst differs for it."""
     if "budget" in manifest.extra:
@@ -113,6 +124,7 @@ def with_budget(table: Table[Score], manifest: Manifest, budget: Budget, *, spli
         "first": budget.first,
         "prompts": len(plan.prompts),
         "checked": len(plan.checked),
+        "spread": spread_kept(plan, scores),
         "differs": dataclasses.asdict(choice_differs(plan, scores, split=split, level=level)),
     }
     manifest = dataclasses.replace(manifest, extra=manifest.extra | {"budget": account})
