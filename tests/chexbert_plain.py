@@ -32,7 +32,7 @@ def random_checkpoint(path: Path, *, seed: int = 0, **sizes: int) -> None:
     labeler = Labeler(**sizes)
     for name, weight in labeler.named_parameters():
         if "LayerNorm" not in name and weight.ndim == 2:
-            torch.nn.init.normal_(weight, std=0.2)
+            torch.nn.init.normal_(weight, std=2 / labeler.bert.config.hidden_size**0.5)
     for head in labeler.linear_heads:
         torch.nn.init.normal_(head.weight, std=1.0)
     state = {f"module.{name}": tensor for name, tensor in labeler.state_dict().items()}
