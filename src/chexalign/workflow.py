@@ -16,12 +16,13 @@ from chexalign.data.templates import Template, get_template
 from chexalign.errors import UserError
 from chexalign.judges import stage as judging
 from chexalign.judges.budget import Budget, with_budget
+from chexalign.judges.panel import PanelWorker
 from chexalign.policy.base import Decoding
 from chexalign.privacy import check_license
 from chexalign.recipe import Arm, ComputeSpec, EndpointSpec, JudgeSpec, Recipe, SampleSpec, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import SFT, SHUFFLED, RunFolder
-from chexalign.spread import Spread, Threads
+from chexalign.spread import PartWorker, Spread, Threads
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.types import Estimate, Score
@@ -223,6 +224,8 @@ class Workflow:
     @_once
     def scores(self, judge: JudgeSpec) -> Manifest:
         """The scores of one judge for every candidate, or for the share of them that its budget allows."""
+        if judge.name == "panel":
+            return self._panel(judge)
         inputs, version, budget = {"candidates": self.candidates()}, self._judge_version(judge), None
         if judge.budget is not None:
             inputs["first"] = self.scores(judge.budget.first)
@@ -236,21 +239,33 @@ class Workflow:
             return manifest
         return with_budget(table, manifest, budget, split=self.recipe.sample.split, level=self.recipe.evaluate.level)
 
+    def _panel(self, judge: JudgeSpec) -> Manifest:
+        """The ranks of a panel: a view over its judges' scores."""
+        inputs = {folder_name(inner): self.scores(inner) for inner in judge.inner}
+        made, table = judging.make_judge(judge), self.run.scores(folder_name(judge))
+        worker = PanelWorker(self.run, f"{made.name}@{made.version}", list(inputs))
+        key = self.key("scores", inputs | {"candidates": self.candidates()}, judge, {"version": made.version})
+        label = f"scores {folder_name(judge)}"
+        return judging.with_calls(table, run_parts(table, worker, key=key, n_parts=1, label=label))
+
     @_once
     def pairs(self, name: str, arm: Arm) -> Manifest:
-        """The preference pairs of an arm: a view over its judge's scores."""
-        from chexalign.pairs.stage import PairsWorker
+        """The preference pairs of an arm, or its verdicts: a view over its judge's scores."""
+        from chexalign.pairs.stage import PairsWorker, VerdictsWorker, gives_verdicts, table_of_arm
 
         scores, candidates = self.scores(arm.judge), self.candidates()
         key = self.key("pairs", {"scores": scores, "candidates": candidates}, arm.pairs)
-        worker = PairsWorker(self.run, arm, self.recipe.seed)
-        return run_parts(self.run.pairs(name), worker, key=key, n_parts=1, label=f"pairs {name}")
+        make = VerdictsWorker if gives_verdicts(arm) else PairsWorker
+        table: Table[Any] = table_of_arm(self.run, name, arm)
+        worker: PartWorker[Any] = make(self.run, arm, self.recipe.seed)
+        return run_parts(table, worker, key=key, n_parts=1, label=f"pairs {name}")
 
     @_once
     def ref_logps(self) -> Manifest:
-        """Reference log-probs of every candidate that some arm's pairs use."""
+        """Reference log-probs of every candidate that some arm learns from."""
         from chexalign.losses.make import make_loss
-        from chexalign.train.preference import completions_of
+        from chexalign.pairs.stage import gives_verdicts
+        from chexalign.train.lessons import lessons_of
         from chexalign.train.ref_logps import RefLogpsWorker, ref_table, requests_of, with_sources
 
         losses = {name: make_loss(arm.train) for name, arm in self.recipe.resolved_arms().items()}
@@ -259,9 +274,8 @@ class Workflow:
         inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": sft}
         used: set[tuple[str, str]] = set()
         for name in arms:
-            pairs = self.run.pairs(name).rows()
-            completions = completions_of(pairs, mismatch_seed=self.recipe.seed if losses[name].needs_kl else None)
-            used |= {(pair.prompt_id, i) for pair, ids in zip(pairs, completions, strict=True) for i in ids}
+            verdicts = gives_verdicts(arms[name])
+            used |= lessons_of(self.run, name, losses[name], verdicts=verdicts, seed=self.recipe.seed).used()
         policy = self.recipe.policy
         mismatched = sorted(name for name in arms if losses[name].needs_kl)
         precision = self.recipe.compute.precision if self.recipe.compute else "fp32"
@@ -288,6 +302,7 @@ class Workflow:
     @_once
     def train(self, name: str, arm: Arm) -> Manifest:
         """The policy of an arm; of several processes all train together."""
+        from chexalign.pairs.stage import gives_verdicts
         from chexalign.train.launch import first_alone
         from chexalign.train.preference import PreferenceJob
 
@@ -309,6 +324,7 @@ class Workflow:
             key=key,
             lora=policy.lora,
             recipe=self.recipe.digest(),
+            verdicts=gives_verdicts(arm),
         ).run()
         return _need(self.run.policy(name))
 

@@ -24,7 +24,8 @@ from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.train.examples import encode
 from chexalign.train.mismatch import mismatched
-from chexalign.train.preference import PreferenceJob, completions_of, pair_rows, pair_targets
+from chexalign.train.pair_rows import completions_of, pair_rows, pair_targets
+from chexalign.train.preference import PreferenceJob
 from chexalign.train.ref_logps import RefLogpsWorker, ref_table, requests_of
 from chexalign.types import Candidate, ImageRef, Pair, Prompt, Study
 

@@ -19,7 +19,7 @@ from chexalign.stage import StageKey, run_parts
 from chexalign.train import sharing
 from chexalign.train.examples import Target, encode
 from chexalign.train.pack import pack
-from chexalign.train.preference import completions_of
+from chexalign.train.pair_rows import completions_of
 from chexalign.train.prefix import TokenLogps, separate_logps, shared_logps
 from chexalign.train.ref_cache import IDENTITY
 from chexalign.train.ref_logps import RefLogpsWorker, ref_cache_folder, ref_table, requests_of, with_sources

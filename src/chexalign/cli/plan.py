@@ -175,5 +175,7 @@ def _seconds(kind: str, rows: float) -> float:
 
 def _judge_seconds(judge: JudgeSpec, reports: int) -> float | None:
     if judge.of is not None:
-        return _judge_seconds(judge.of, reports)
+        inside = judge.of if isinstance(judge.of, list) else [judge.of]
+        each = [_judge_seconds(one, reports) for one in inside]
+        return None if None in each else sum(filter(None, each))
     return round(_JUDGE_SECONDS[judge.name] * reports, 1) if judge.name in _JUDGE_SECONDS else None

@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from chexalign import __version__, artifact, atomic
+from chexalign import __version__, artifact
 from chexalign.evaluate.reports import PolicyResults
 from chexalign.evaluate.stage import evaluated, read_estimates
 from chexalign.ids import keyed_seed
 from chexalign.judges.chexpert import positives
+from chexalign.pairs.stage import table_of_arm
 from chexalign.present.claims import ArmOutline, claims
 from chexalign.present.data import BASELINE, CONTROL, Case, CaseImage, Curve, PairSet, ReportData, StageRow
-from chexalign.recipe import Recipe, folder_name
+from chexalign.recipe import Arm, Recipe, folder_name
 from chexalign.run_folder import RunFolder
-from chexalign.store import MANIFEST, Manifest
-from chexalign.types import ImageRef, Study
+from chexalign.store import MANIFEST, Manifest, Table
+from chexalign.types import ImageRef, Study, Verdict
 
 _PACKAGES = ("torch", "transformers", "numpy", "pyarrow")
 _CASE_SIDE_PX = 256
@@ -69,7 +71,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         policies=[p for p in policies if p != CONTROL],
         headline=claims(estimates, outlines),
         curves=training_curves(run),
-        pair_sets=[pair_set(run, arm.name, arm.judge) for arm in outlines],
+        pair_sets=[pair_set(run, name, arm) for name, arm in arms.items()],
         cases=_cases(run, list(studies.values()), results, judges, seed=recipe.seed),
         versions={
             "chexalign": __version__,
@@ -122,31 +124,39 @@ def training_curves(run: RunFolder) -> list[Curve]:
     return curves
 
 
-def pair_set(run: RunFolder, arm: str, judge: str) -> PairSet:
-    """Scores and lengths of both sides of an arm's pairs."""
-    pairs = run.pairs(arm).rows()
+def pair_set(run: RunFolder, name: str, arm: Arm) -> PairSet:
+    """Scores and lengths of both sides of an arm's pairs; of verdicts, desirable and undesirable are the sides."""
+    judge, table = folder_name(arm.judge), table_of_arm(run, name, arm)
+    chosen: list[str] = []
+    rejected: list[str] = []
+    for row in table.iter_rows():
+        if isinstance(row, Verdict):
+            (chosen if row.desirable else rejected).append(row.candidate_id)
+        else:
+            chosen.append(row.chosen_id)
+            rejected.append(row.rejected_id)
     values = {s.candidate_id: s.value for s in run.scores(judge).iter_rows()}
     words = {c.id: len(c.text.split()) for c in run.candidates.iter_rows()}
 
     def scores(ids: Sequence[str]) -> list[float]:
         return [v for v in (values[i] for i in ids) if v is not None]
 
-    chosen, rejected = [p.chosen_id for p in pairs], [p.rejected_id for p in pairs]
     return PairSet(
-        arm=arm,
+        arm=name,
         judge=judge,
         chosen_scores=scores(chosen),
         rejected_scores=scores(rejected),
         chosen_words=[words[i] for i in chosen],
         rejected_words=[words[i] for i in rejected],
-        audit=_flat_audit(run, arm),
+        audit=_flat_audit(table),
+        verdicts=table.record is Verdict,
     )
 
 
-def _flat_audit(run: RunFolder, arm: str) -> dict[str, float]:
-    """The plain numbers of the audit that was stored with the pairs."""
-    info = atomic.read_json(run.pairs(arm).part_path(0).with_suffix(".json"))
-    return {k: v for k, v in info["extra"].get("audit", {}).items() if isinstance(v, int | float)}
+def _flat_audit(table: Table[Any]) -> dict[str, float]:
+    """The plain numbers of the audit that was stored with the pairs; verdicts have none."""
+    audit = table.info(0).extra.get("audit", {})
+    return {k: v for k, v in audit.items() if isinstance(v, int | float)}
 
 
 def _cases(

@@ -48,7 +48,10 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """The preference pairs of one arm: judge scores and word counts of both sides, in pair order."""
+    """The preference pairs of one arm: judge scores and word counts of both sides, in pair order.
+
+    Of an arm with verdicts on single candidates, the sides are the desirable and the undesirable ones.
+    """
 
     arm: str
     judge: str
@@ -57,10 +60,12 @@ class PairSet:
     chosen_words: Sequence[int]
     rejected_words: Sequence[int]
     audit: Mapping[str, float] = field(default_factory=dict)
+    verdicts: bool = False
 
     def __post_init__(self) -> None:
-        sides = (self.chosen_scores, self.rejected_scores, self.chosen_words, self.rejected_words)
-        if len({len(side) for side in sides}) != 1:
+        chosen = {len(self.chosen_scores), len(self.chosen_words)}
+        rejected = {len(self.rejected_scores), len(self.rejected_words)}
+        if len(chosen) > 1 or len(rejected) > 1 or (chosen != rejected and not self.verdicts):
             raise ValueError(f"PairSet: {self.arm} has columns of unequal length")
 
 
