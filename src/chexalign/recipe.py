@@ -253,6 +253,8 @@ class EvaluateSpec(Block):
         names = [folder_name(metric) for metric in metrics]
         if len(set(names)) < len(names):
             raise mistake("names a metric twice", "keep one of each")
+        if any(metric.name == "panel" for metric in metrics):
+            raise mistake("names a panel, which ranks candidates of one prompt", "name the judges of the panel")
         return metrics
 
 
@@ -331,10 +333,10 @@ class Recipe(Block):
         return arms
 
     def measured(self) -> list[JudgeSpec]:
-        """The judges that score predictions: `evaluate.metrics`, and the arms' own where these are not among them."""
+        """The judges that score predictions: `evaluate.metrics`, and the arms' own, or those of their panels."""
         judges = {folder_name(judge): judge for judge in self.evaluate.metrics}
-        for arm in self.arms.values():
-            judges.setdefault(folder_name(arm.judge), arm.judge)
+        for judge in (judge for arm in self.arms.values() for judge in arm.judge.measures):
+            judges.setdefault(folder_name(judge), judge)
         return list(judges.values())
 
     def resolved_arms(self) -> dict[str, Arm]:

@@ -71,7 +71,16 @@ class JudgeSpec(Block):
             raise mistake(f"names one judge, and {name} combines several", "give a list, as in [chexpert, bertscore]")
         if isinstance(of, list) and len({folder_name(judge) for judge in of}) < len(of):
             raise mistake("names a judge twice", "keep one of each")
+        if any(judge.name == "panel" for judge in (of if isinstance(of, list) else [of] if of else [])):
+            raise mistake("names a panel, which ranks the candidates of a prompt", "name the judges of the panel")
         return of
+
+    @field_validator("budget")
+    @classmethod
+    def _not_for_panels(cls, budget: BudgetSpec | None, info: ValidationInfo) -> BudgetSpec | None:
+        if budget is not None and info.data.get("name") == "panel":
+            raise mistake("is for a panel, which asks nothing itself", "give the judges of the panel budgets")
+        return budget
 
     @model_serializer(mode="wrap")
     def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
@@ -83,9 +92,14 @@ class JudgeSpec(Block):
         return self.of if isinstance(self.of, list) else [self.of] if self.of else []
 
     @property
+    def measures(self) -> list[JudgeSpec]:
+        """The judges that can score a report by itself: this one, or those of a panel."""
+        return self.inner if self.name == "panel" else [self]
+
+    @property
     def tables(self) -> list[JudgeSpec]:
         """The judges whose scores of the candidates this one needs, itself included; each has a folder."""
-        needed = [self.budget.first] if self.budget else []
+        needed = [*([self.budget.first] if self.budget else []), *(self.inner if self.name == "panel" else [])]
         return [self, *(judge for spec in needed for judge in spec.tables)]
 
 

@@ -42,7 +42,8 @@ def test_what_was_saved_is_told(quick, runs_folder, capsys):
 
 def test_a_budget_is_for_this_time_and_says_what_it_loses(quick, runs_folder, capsys):
     assert judged(runs_folder, "--budget", "0.5") == 0
-    first, second = capsys.readouterr().out.splitlines()
+    cheap, first, second = capsys.readouterr().out.splitlines()
+    assert cheap.startswith(f"{quick.scores('chexpert').folder}: 120 rows; judged ")
     assert "over the budget" in first
     assert second.startswith("  best or worst differs in ")
     assert second.endswith("as far apart, by 20 of 30 scored in full")
@@ -63,6 +64,24 @@ def test_a_budget_in_the_recipe_holds_for_candidates_alone(quick, runs_folder, c
     work.metric(recipe.resolved_arms()["a"].judge, "sft")
     assert seen[0].budget is None
     assert seen[0].judge.budget is None
+
+
+def test_a_panel_ranks_and_its_judges_have_tables_of_their_own(quick, runs_folder, capsys):
+    assert judged(runs_folder, "--json", judge="{name: panel, of: [chexpert, rouge_l]}") == 0
+    tables = [quick.scores(name) for name in ("rouge_l", "chexpert", "panel-chexpert-and-rouge_l")]
+    assert list(json.loads(capsys.readouterr().out)) == [str(table.folder) for table in tables]
+    ranked = tables[-1].rows()
+    assert [row.candidate_id for row in ranked] == [c.id for c in quick.candidates.rows()]
+    parts = [dict(row.parts) for row in ranked[:4]]
+    assert [part["chexpert"] for part in parts] == [5 / 6, 1 / 6, 1 / 6, 5 / 6]
+    assert [row.value for row in ranked[:4]] == [(p["chexpert"] + p["rouge_l"]) / 2 for p in parts]
+    recipe = load_recipe(
+        "quick", [ARM.format(judge="{name: panel, of: [chexpert, rouge_l]}"), "evaluate.metrics=[bleu_4]"]
+    )
+    assert [judge.name for judge in recipe.measured()] == ["bleu_4", "chexpert", "rouge_l"]
+    assert judged(runs_folder, "--budget=0.5", judge="{name: panel, of: [chexpert, rouge_l]}") == 0
+    assert {row.status for row in tables[-1].iter_rows()} == {"ok", "error"}
+    assert {row.reason for row in tables[-1].iter_rows()} == {None, "rouge_l: unscored"}
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-2", "nan"])

@@ -5,11 +5,13 @@ import pytest
 from chexalign.errors import UserError
 from chexalign.judges import stage
 from chexalign.judges.budget import Budget, Drawn, choice_differs, keep, spread_kept, with_budget
+from chexalign.judges.panel import PanelWorker, ranks
 from chexalign.judges.stage import CandidateTexts, ScoresWorker, about_judge, make_judge, score_store_folder, with_calls
 from chexalign.recipe import JudgeSpec
 from chexalign.registry import Entry, Registry, registry
 from chexalign.stage import StageKey, run_parts
-from tests.scored_runs import run_with
+from chexalign.types import Score
+from tests.scored_runs import finished, run_with
 
 TEXTS = [[f"word {'more ' * j}{i // 2}" for j in (0, 1, 2, 2)] for i in range(12)]
 REFERENCES = [f"reference {i // 2}" for i in range(12)]  # so every text stands in two studies, and one of them twice
@@ -201,3 +203,28 @@ def test_a_choice_differs_where_a_better_or_worse_candidate_was_not_asked_about(
     assert spread_kept(Plan(prompts, kept, frozenset()), scores) is None
     nothing = choice_differs(Plan(prompts, kept, frozenset()), scores, split="prefer", level=0.9)
     assert (nothing.value, nothing.low) == (None, None)
+
+
+def test_a_panel_counts_ties_half_and_leaves_out_whom_a_judge_did_not_score(tmp_path):
+    assert ranks({"a": 3.0, "b": 1.0, "c": 2.0}) == {"a": 1.0, "b": 0.0, "c": 0.5}
+    assert ranks({"a": 1.0, "b": 1.0}) == {"a": 0.5, "b": 0.5}
+    run = run_with(tmp_path / "runs" / "a", ["r", "r", "r"], [["a", "b", "c"], ["d", "e"], ["f"]])
+    values = {
+        "x": {"c0-0": 9, "c0-1": 5, "c0-2": 5, "c1-0": 1, "c1-1": None, "c2-0": 1},
+        "y": {"c0-0": 0.1, "c0-1": 0.9, "c0-2": 0.5, "c1-0": 1, "c1-1": 2, "c2-0": 1},
+    }
+    for name, of in values.items():
+        error = ("error", "why")
+        finished(
+            run.scores(name), [Score(i, f"{name}@1", v, (), *(() if v is not None else error)) for i, v in of.items()]
+        )
+    worker = PanelWorker(run, "panel@1", ["x", "y"])
+    worker.setup()
+    rows = {row.candidate_id: row for row in worker.part(0).rows}
+    assert [rows[f"c0-{i}"].value for i in range(3)] == [0.5, 0.625, 0.375]
+    assert dict(rows["c0-1"].parts) == {"x": 0.25, "y": 1.0}
+    alone = "no other candidate of the prompt is scored"
+    assert [rows[i].reason for i in ("c1-0", "c1-1", "c2-0")] == [alone, "x: unscored", alone]
+    with pytest.raises(UserError, match="ranks the candidates of one prompt") as e:
+        make_judge(JudgeSpec.model_validate({"name": "panel", "of": ["rouge_l", "bleu_4"]})).score([])
+    assert "evaluate.metrics" in e.value.fix

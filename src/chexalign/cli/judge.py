@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         manifests = {}
         for arm in workflow.recipe.resolved_arms().values():
             judge = arm.judge if args.budget is None else _limited(arm.judge, args.first, args.budget)
-            manifests[str(workflow.run.scores(folder_name(judge)).folder)] = workflow.scores(judge)
+            for table in reversed(judge.tables):
+                manifests[str(workflow.run.scores(folder_name(table)).folder)] = workflow.scores(table)
         _print(manifests, as_json=args.json)
 
     return carry_out.with_workflow(args, work)
@@ -61,6 +62,8 @@ def _limited(judge: JudgeSpec, first: str, share: float) -> JudgeSpec:
 
     if judge == JudgeSpec(name=first):
         return judge
+    if judge.name == "panel":
+        return judge.model_copy(update={"of": [_limited(inner, first, share) for inner in judge.inner]})
     return judge.model_copy(update={"budget": BudgetSpec(share=share, first=JudgeSpec(name=first))})
 
 
