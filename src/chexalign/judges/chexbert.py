@@ -38,7 +38,7 @@ class CheXbertJudge:
     name = "chexbert"
     version = "1"
     describe: ClassVar[dict[str, str]] = {
-        "license": "that of chexbert.pth (Stanford, research use)",
+        "license": "that of chexbert.pth",
         "needs": "`checkpoint` (chexbert.pth); the vocabulary of bert-base-uncased (`vocabulary`)",
         "cost": "about 20 distinct reports per second on two CPU cores",
     }

@@ -28,7 +28,7 @@ class ChildJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "that of the script",
         "needs": "`python` (interpreter of an environment of its own) and `script`",
-        "cost": "that of the script, and 2 ms per batch",
+        "cost": "that of the script",
     }
     _of_empty: float | None = None
 
@@ -102,6 +102,12 @@ class RadEvalJudge(ChildJudge):
         self.name = type(self).name if self._metric else f"radeval-{metric}"
 
 
+_ONE_METRIC = {
+    **RadEvalJudge.describe,
+    "needs": "`python` of an environment with radeval 2.2 and its weights; not run here",
+}
+
+
 class RadGraphJudge(RadEvalJudge):
     """RadGraph F1 of entities and relations (`partial`), by RadEval in its own environment; not run here.
 
@@ -109,6 +115,7 @@ class RadGraphJudge(RadEvalJudge):
     """
 
     name = "radgraph"
+    describe = _ONE_METRIC
     _metric, _key, _of_empty = "radgraph", "radgraph_partial", 0.0
 
 
@@ -119,6 +126,7 @@ class RaTEScoreJudge(RadEvalJudge):
     """
 
     name = "ratescore"
+    describe = _ONE_METRIC
     _metric, _key, _of_empty = "ratescore", "ratescore", 0.0
 
 
@@ -130,6 +138,7 @@ class RadCliQJudge(RadEvalJudge):
     """
 
     name = "radcliq"
+    describe = _ONE_METRIC
     _metric, _key = "radcliq", "-radcliq_v1"
 
 
@@ -137,6 +146,7 @@ class CrimsonJudge(RadEvalJudge):
     """CRIMSON in [-1, 1], a language model that weighs errors by severity, by RadEval; not run here."""
 
     name = "crimson"
+    describe = _ONE_METRIC
     _metric, _key = "crimson", "crimson"
 
 
