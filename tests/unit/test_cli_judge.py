@@ -69,7 +69,9 @@ def test_a_budget_in_the_recipe_holds_for_candidates_alone(quick, runs_folder, c
 def test_a_panel_ranks_and_its_judges_have_tables_of_their_own(quick, runs_folder, capsys):
     assert judged(runs_folder, "--json", judge="{name: panel, of: [chexpert, rouge_l]}") == 0
     tables = [quick.scores(name) for name in ("rouge_l", "chexpert", "panel-chexpert-and-rouge_l")]
-    assert list(json.loads(capsys.readouterr().out)) == [str(table.folder) for table in tables]
+    rows = json.loads(capsys.readouterr().out)
+    assert list(rows) == [str(table.folder) for table in tables]
+    assert ["calls" in row for row in rows.values()] == [True, True, False]
     ranked = tables[-1].rows()
     assert [row.candidate_id for row in ranked] == [c.id for c in quick.candidates.rows()]
     parts = [dict(row.parts) for row in ranked[:4]]

@@ -72,14 +72,14 @@ def _print(manifests: Mapping[str, Manifest], *, as_json: bool) -> None:
         print(json.dumps({name: _row(m) for name, m in manifests.items()}, indent=2))
         return
     for name, m in manifests.items():
-        print(f"{name}: {m.rows} rows; {_calls(m.extra['calls'])}")
+        print(f"{name}: {m.rows} rows" + (f"; {_calls(m.extra['calls'])}" if "calls" in m.extra else ""))
         if "budget" in m.extra:
             print(f"  {_lost(m.extra['budget'])}")
 
 
 def _row(m: Manifest) -> dict[str, Any]:
-    row = {"rows": m.rows, "dropped": m.dropped, "content": m.content, "calls": m.extra["calls"]}
-    return row | ({"budget": m.extra["budget"]} if "budget" in m.extra else {})
+    row = {"rows": m.rows, "dropped": m.dropped, "content": m.content}
+    return row | {key: m.extra[key] for key in ("calls", "budget") if key in m.extra}
 
 
 def _calls(calls: Mapping[str, Any]) -> str:

@@ -167,11 +167,14 @@ class ScoresWorker:
 
 
 def with_calls(table: Table[Score], manifest: Manifest) -> Manifest:
-    """The manifest, saved with the calls of its parts added up and the share of them that was saved."""
+    """The manifest, saved with the calls of its parts added up and the share of them that was saved.
+
+    Tables for which no judge was asked, as those of a panel, have no such account.
+    """
     extras = [table.info(i).extra.get("calls", {}) for i in range(manifest.parts)]
-    calls = {name: sum(extra.get(name, 0) for extra in extras) for name in ("computed", "stored", *_SAVED)}
+    calls = {name: sum(extra.get(name, 0) for extra in extras) for name in _CALLS}
     total = sum(calls.values())
-    account = calls | {"saved": (total - calls["computed"]) / total if total else 0.0}
+    account = calls | {"saved": (total - calls["computed"]) / total} if total else None
     if manifest.extra.get("calls") == account:
         return manifest
     manifest = dataclasses.replace(manifest, extra=manifest.extra | {"calls": account})
@@ -179,7 +182,7 @@ def with_calls(table: Table[Score], manifest: Manifest) -> Manifest:
     return manifest
 
 
-_SAVED = ("duplicates", "refused")
+_CALLS = ("computed", "stored", "duplicates", "refused")
 
 
 def _is_dear(judge: Judge) -> bool:
