@@ -17,7 +17,10 @@ from chexalign.judges.bertscore import BERTScoreJudge
 from chexalign.judges.chexpert import CheXpertJudge, positives
 from chexalign.judges.length_control import LengthControlledJudge
 from chexalign.judges.lexical import RougeLJudge
-from chexalign.judges.probes import PROBES, require_passed, run_probes
+from chexalign.judges.probes import PROBES, require_passed, require_passed_on, run_probes
+from chexalign.run_folder import RunFolder
+from chexalign.store import Manifest
+from chexalign.types import Study
 
 HEARTS = ("Heart size is normal.", "The heart is enlarged.", "The cardiac silhouette is within normal limits.")
 LUNGS = ("There is a small left pleural effusion.", "There is mild right basilar atelectasis.")
@@ -150,6 +153,18 @@ def test_a_recipe_can_require_a_probe():
         require_passed(CheXpertJudge(), REPORTS, ["negation", "side"])
     with pytest.raises(UserError, match="no probe 'laterality'"):
         require_passed(CheXpertJudge(), REPORTS, ["laterality"])
+
+
+def test_it_can_be_asked_on_the_references_of_a_run(tmp_path):
+    run = RunFolder(tmp_path)
+    studies = [
+        Study(f"s{i}", f"patient{i}", (), None, text, None, (), "prefer" if i != "0" else "test", "made", "CC0")
+        for i, text in REPORTS.items()
+    ]
+    run.studies.write_part(0, studies, fingerprint="f")
+    Manifest("studies", "f", {}, {}, 0, len(studies), {}, "c", 0.0).save(run.studies.folder)
+    (negation,) = require_passed_on(run, CheXpertJudge(), ["negation"], split="prefer")
+    assert negation.n == len(REPORTS) - 1
 
 
 def test_the_verb_reads_reports_from_a_file_and_says_when_a_judge_fails(tmp_path, capsys):

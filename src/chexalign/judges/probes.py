@@ -14,12 +14,14 @@ from typing import Literal
 from chexalign.errors import UserError
 from chexalign.judges import probe_edits as edits
 from chexalign.judges.base import Judge, TextPair
+from chexalign.run_folder import RunFolder
 from chexalign.stats import Bootstrap
 from chexalign.types import Estimate
 
 Verdict = Literal["pass", "fail", "open"]
 _KEPT = 0.95  # of the copy's score: what a paraphrase must keep
 _EQUAL = 1e-9
+_PATIENTS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,15 @@ def require_passed(judge: Judge, reports: Mapping[str, str], needed: Sequence[st
             "Name another judge, or take the probe out of pairs.require_probes and say so where results are told.",
         )
     return results
+
+
+def require_passed_on(run: RunFolder, judge: Judge, needed: Sequence[str], *, split: str) -> list[ProbeResult]:
+    """`require_passed` on the references of a run's studies in that split, one of each patient, 300 at most."""
+    reports: dict[str, str] = {}
+    for study in run.studies.iter_rows():
+        if study.split == split and len(reports) < _PATIENTS:
+            reports[study.patient_id] = study.reference
+    return require_passed(judge, reports, needed)
 
 
 def _told(result: ProbeResult) -> str:
