@@ -394,6 +394,8 @@ def _merge(base: dict[str, Any], arm: Any) -> Any:
         if isinstance(mine, dict) and isinstance(theirs, dict):
             other = "algorithm" in mine and mine["algorithm"] != theirs.get("algorithm")
             kept = {name: value for name, value in theirs.items() if not (other and name in OWN_PARAMETERS)}
+            if "rule" in mine and mine["rule"] != theirs.get("rule"):
+                kept.pop("options", None)  # they are the other rule's
             merged[key] = {**kept, **mine}
     return merged
 

@@ -204,8 +204,8 @@ def _arrow_type(hint: Any) -> pa.DataType:
         return pa.string()
     if origin is tuple and args[-1] is Ellipsis:
         return pa.list_(_arrow_type(args[0]))
-    if origin is tuple and args == (str, float):
-        return pa.struct([pa.field("name", pa.string()), pa.field("value", pa.float64())])
+    if origin is tuple and args in ((str, float), (str, str)):
+        return pa.struct([pa.field("name", pa.string()), pa.field("value", scalars[args[1]])])
     if dataclasses.is_dataclass(hint):
         return pa.struct([_arrow_field(n, h) for n, h in typing.get_type_hints(hint).items()])
     raise TypeError(f"no Arrow type for {hint}")

@@ -88,6 +88,7 @@ class Score:
     parts: tuple[tuple[str, float], ...] = ()
     status: ScoreStatus = "ok"
     reason: str | None = None
+    notes: tuple[tuple[str, str], ...] = ()  # what the judge said in words, such as the sentences that it found wrong
 
     def __post_init__(self) -> None:
         _need(

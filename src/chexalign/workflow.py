@@ -64,48 +64,6 @@ def parts_under_way(spec: SampleSpec) -> int:
     return max(4, 2 * spec.endpoint.concurrency // spec.part_size + 1)
 
 
-def open_run(recipe: Recipe, runs: Path) -> RunFolder:
-    """The run's folder, with the resolved recipe in it.
-
-    Raises: UserError when the folder belongs to another recipe, or cannot be written.
-    """
-    run = RunFolder(runs / recipe.run)
-    if run.recipe.is_file() and ids.digest(run.recipe.read_text()) != ids.digest(recipe.to_yaml()):
-        there = _recipe_of(run)
-        if there.digest() != recipe.digest():
-            raise another_recipe(run, recipe, there)
-    elif not run.recipe.is_file():
-        atomic.make_folder(run.root)
-        atomic.write_text(run.recipe, recipe.to_yaml())
-    return run
-
-
-def _recipe_of(run: RunFolder) -> Recipe:
-    """The recipe that a run folder was made by."""
-    import yaml
-    from pydantic import ValidationError
-
-    try:
-        return Recipe.model_validate(yaml.safe_load(run.recipe.read_text()))
-    except (yaml.YAMLError, ValidationError) as e:
-        raise UserError(
-            f"The recipe in the run folder {run.root} cannot be read.",
-            "It was written by another version of chexalign, or changed since.",
-            f"Give this run a name with --set run=NAME, or delete {run.root}.",
-        ) from e
-
-
-def another_recipe(run: RunFolder, recipe: Recipe, there: Recipe) -> UserError:
-    """The error for a run folder that was made by another recipe; it names the blocks that differ."""
-    mine, theirs = recipe.substance(), there.substance()
-    blocks = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
-    return UserError(
-        f"The run folder {run.root} holds a run of another recipe (different: {', '.join(blocks)}).",
-        "Its tables would be mixed with those of this recipe.",
-        f"Give this run a name with --set run=NAME, or delete {run.root}.",
-    )
-
-
 P = ParamSpec("P")
 
 
@@ -250,9 +208,17 @@ class Workflow:
 
     @_once
     def pairs(self, name: str, arm: Arm) -> Manifest:
-        """The preference pairs of an arm, or its verdicts: a view over its judge's scores."""
+        """The preference pairs of an arm, or its verdicts: a view over its judge's scores.
+
+        Raises: UserError when the judge does not pass a probe that the recipe requires.
+        """
+        from chexalign.judges.probes import require_passed_on
         from chexalign.pairs.stage import PairsWorker, VerdictsWorker, gives_verdicts, table_of_arm
 
+        if arm.pairs.require_probes:
+            self.studies()
+            judge = judging.make_judge(arm.judge)
+            require_passed_on(self.run, judge, arm.pairs.require_probes, split=self.recipe.sample.split)
         scores, candidates = self.scores(arm.judge), self.candidates()
         key = self.key("pairs", {"scores": scores, "candidates": candidates}, arm.pairs)
         make = VerdictsWorker if gives_verdicts(arm) else PairsWorker

@@ -45,9 +45,10 @@ def with_workflow(args: argparse.Namespace, work: Callable[[Workflow], None], *,
 
 def hold(recipe: Recipe, runs: Path, work: Callable[[Workflow], None]) -> None:
     """Does `work` on the recipe's run, whose folder this process, or the first of those launched, alone holds."""
+    from chexalign.run_open import open_run
     from chexalign.stage import locked
     from chexalign.train.launch import first_alone, is_first
-    from chexalign.workflow import Workflow, open_run
+    from chexalign.workflow import Workflow
 
     with ExitStack() as held:
 

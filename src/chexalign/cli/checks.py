@@ -20,12 +20,13 @@ def check_names(recipe: Recipe) -> None:
     that a plugin's loss needs, or a policy folder that is not there or that only code of its own could load.
     """
     from chexalign.judges.stage import make_judge
+    from chexalign.pairs.stage import check_rule
 
     registry("datasets").get(recipe.data.source)
     _check_template(recipe.policy.template)
     for arm in recipe.resolved_arms().values():
         make_judge(arm.judge)
-        registry("pair_rules").get(arm.pairs.rule)
+        check_rule(arm, seed=recipe.seed)
         _check_loss(arm.train)
     for metric in recipe.evaluate.metrics:
         make_judge(metric)

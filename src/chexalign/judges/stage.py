@@ -215,4 +215,4 @@ def _by_digest(rows: Sequence[tuple[str, TextPair]], size: int) -> list[Sequence
 
 
 def _score(row_id: str, label: str, j: Judgement) -> Score:
-    return Score(row_id, label, j.value, tuple(j.parts.items()), j.status, j.reason)
+    return Score(row_id, label, j.value, tuple(j.parts.items()), j.status, j.reason, tuple(j.notes.items()))
