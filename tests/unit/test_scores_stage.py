@@ -81,6 +81,7 @@ def test_a_wrapper_shares_what_is_kept_of_the_judge_inside(run, tmp_path):
     row = table.rows()[0]
     parts = dict(row.parts)
     assert row.value == pytest.approx(2 * parts["slow"] - parts["lc-slow"])
+    assert [name for name, _ in row.notes] == ["slow.said", "lc-slow.said"]
 
 
 def test_a_text_that_breaks_the_judge_keeps_its_row_with_the_reason(tmp_path):

@@ -42,4 +42,4 @@ def _divide(pair: TextPair, raw: Judgement) -> Judgement:
     if not n_reference:
         return Judgement(None, raw.parts, status="error", reason="the reference has no words")
     ratio = max(count_words(pair.candidate) / n_reference, 1.0)
-    return Judgement(raw.value / ratio, {**raw.parts, "raw": raw.value, "length_ratio": ratio})
+    return Judgement(raw.value / ratio, {**raw.parts, "raw": raw.value, "length_ratio": ratio}, notes=raw.notes)

@@ -14,7 +14,7 @@ from chexalign.judges.base import Judge, Judgement, TextPair
 class SumJudge:
     """The weighted sum of the scores of several judges, as they are: scales differ, and the weights settle that.
 
-    Parts hold each judge's value under its name and its parts under `name.part`. A text that one of them does not
+    Parts hold each judge's value under its name and its parts under `name.part`; notes likewise. A text that one of them does not
     score is unscored, with that one's status and reason.
     """
 
@@ -47,10 +47,14 @@ class SumJudge:
 
     def _sum(self, row: Sequence[Judgement]) -> Judgement:
         parts: dict[str, float] = {}
+        notes: dict[str, str] = {}
         values: list[float] = []
         for judge, judged in zip(self._of, row, strict=True):
+            notes |= {f"{judge.name}.{k}": note for k, note in judged.notes.items()}
             if judged.value is None:
-                return Judgement(None, parts, judged.status, f"{judge.name}: {judged.reason}")
+                return Judgement(None, parts, judged.status, f"{judge.name}: {judged.reason}", notes)
             parts |= {judge.name: judged.value, **{f"{judge.name}.{k}": part for k, part in judged.parts.items()}}
             values.append(judged.value)
-        return Judgement(math.fsum(w * value for w, value in zip(self._weights, values, strict=True)), parts)
+        return Judgement(
+            math.fsum(w * value for w, value in zip(self._weights, values, strict=True)), parts, notes=notes
+        )
