@@ -14,8 +14,8 @@ from chexalign.judges.base import Judge, Judgement, TextPair
 class SumJudge:
     """The weighted sum of the scores of several judges, as they are: scales differ, and the weights settle that.
 
-    Parts hold each judge's value under its name and its parts under `name.part`; notes likewise. A text that one of them does not
-    score is unscored, with that one's status and reason.
+    Parts hold each judge's value under its name and its parts under `name.part`; notes likewise. A text that one
+    of them does not score is unscored, with that one's status and reason.
     """
 
     describe: ClassVar[dict[str, str]] = {
