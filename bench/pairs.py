@@ -99,6 +99,7 @@ def write_run(run: RunFolder, n: int) -> None:
                 "parts": [[] for _ in part],
                 "status": ["unparsed" if gone else "ok" for gone in missing],
                 "reason": [None] * len(part),
+                "notes": [[] for _ in part],
             }
             put(table_of_judge, index, pa.table(columns, schema=table_of_judge.schema()))
         finish(table_of_judge, -(-n * DRAWS // SCORES_PER_PART))

@@ -216,7 +216,7 @@ class Workflow:
         from chexalign.pairs.stage import PairsWorker, VerdictsWorker, gives_verdicts, table_of_arm
 
         if arm.pairs.require_probes:
-            self.studies()
+            self._judge_version(arm.judge)  # which sees to it that its texts may go where it sends them
             judge = judging.make_judge(arm.judge)
             require_passed_on(self.run, judge, arm.pairs.require_probes, split=self.recipe.sample.split)
         scores, candidates = self.scores(arm.judge), self.candidates()

@@ -30,6 +30,7 @@ class ChildJudge:
         "needs": "`python` (interpreter of an environment of its own) and `script`",
         "cost": "that of the script",
     }
+    dear: ClassVar[bool] = True
     _of_empty: float | None = None
 
     def __init__(
