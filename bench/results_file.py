@@ -34,7 +34,7 @@ def merge(path: Path, figures: dict[str, dict[str, Any]], *, seeds: Sequence[int
     """Puts figures into the file in the place of those with the same names; the others stay as they are.
 
     `more` are settings of this script, which are kept with what it measured; the file begins with the account of the
-    script that wrote last.
+    script that wrote it first.
     """
     known = json.loads(path.read_text()) if path.is_file() else {}
     script = Path(sys.argv[0]).name
@@ -49,4 +49,7 @@ def merge(path: Path, figures: dict[str, dict[str, Any]], *, seeds: Sequence[int
     }
     scripts = {**known.get("scripts", {}), script: told}
     found = {**known.get("figures", {}), **{name: {**value, "script": script} for name, value in figures.items()}}
-    atomic.write_json(path, {"what": path.stem, **told, "scripts": scripts, "figures": found})
+    first = {name: value for name, value in known.items() if name not in ("scripts", "figures")}
+    if not first or f"bench/{script}" in first["command"]:
+        first = {"what": first.get("what", path.stem), **told}
+    atomic.write_json(path, {**first, "scripts": scripts, "figures": found})
