@@ -370,7 +370,7 @@ def test_every_key_has_a_description():
     def walk(key: tuple[str, ...]) -> None:
         for name in valid_keys(key):
             here = (*key, name)
-            if name not in ("of", "arms") and key != ("data", "split"):
+            if name not in ("of", "first", "arms") and key != ("data", "split"):  # the first two hold judges again
                 found = field_at(here)
                 assert found is not None
                 assert found.description, here
