@@ -54,7 +54,7 @@ class RougeLJudge:
         from rapidfuzz.process import cpdist
 
         spelled = _Spelling()
-        sides = [(spelled(pair.candidate), spelled(pair.reference)) for pair in pairs]
+        sides = [(spelled[pair.candidate], spelled[pair.reference]) for pair in pairs]
         if not sides:
             return []
         candidates, references = zip(*sides, strict=True)
@@ -72,26 +72,27 @@ class RougeLJudge:
         return Judgement(2 * precision * recall / (precision + recall), {"precision": precision, "recall": recall})
 
 
-class _Spelling:
-    """Texts as strings with one character per word, which are compared much faster than lists of words."""
+class _Letters(dict[str, str]):
+    """A character for each word, made when the word is first met."""
 
     _SURROGATES = 0xD800  # where characters that are none begin; words beyond them take the next plane
 
-    def __init__(self) -> None:
-        self._letters: dict[str, str] = {}
-        self._texts: dict[str, str] = {}
-
-    def __call__(self, text: str) -> str:
-        if text not in self._texts:
-            self._texts[text] = "".join([self._letter(word) for word in _tokens(clean(text))])
-        return self._texts[text]
-
-    def _letter(self, word: str) -> str:
-        letter = self._letters.get(word)
-        if letter is None:
-            n = len(self._letters)
-            letter = self._letters[word] = chr(n if n < self._SURROGATES else n - self._SURROGATES + 0x10000)
+    def __missing__(self, word: str) -> str:
+        n = len(self)
+        self[word] = letter = chr(n if n < self._SURROGATES else n - self._SURROGATES + 0x10000)
         return letter
+
+
+class _Spelling(dict[str, str]):
+    """Texts as strings with one character per word, which are compared much faster than lists of words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._letters = _Letters()
+
+    def __missing__(self, text: str) -> str:
+        self[text] = spelled = "".join(map(self._letters.__getitem__, _tokens(clean(text))))
+        return spelled
 
 
 class Bleu4Judge:
