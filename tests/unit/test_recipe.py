@@ -93,6 +93,18 @@ def test_the_digest_ignores_workers_and_sees_everything_else():
     assert load_recipe("demo", ["train.beta=0.2"]).digest() != demo.digest()
 
 
+def test_the_digest_ignores_how_work_is_spread_tried_again_and_refused():
+    demo = load_recipe("demo")
+    same = ("sample.max_dropped=0.5", "cluster={actors: 3}", "compute={data_workers: 2}")
+    assert {load_recipe("demo", [setting]).digest() for setting in same} == {demo.digest()}
+    server = "sample.endpoint={url: 'http://127.0.0.1:8000/v1', model: m%s}"
+    served = load_recipe("demo", [server % ""]).digest()
+    assert served != demo.digest()
+    assert load_recipe("demo", [server % ", concurrency: 3, retries: 1"]).digest() == served
+    others = ("sample.top_k=5", "sample.batch_size=auto", "compute={generate: bf16}", server % ", extra_body: {a: 1}")
+    assert len({load_recipe("demo", [setting]).digest() for setting in others} | {demo.digest(), served}) == 6
+
+
 def test_the_tiny_policy_has_its_defaults_written_out(write):
     tiny = load_recipe(write()).policy.tiny
     assert tiny == TinySpec()
