@@ -33,6 +33,7 @@ class PredictionsWorker:
     shuffled: bool = False
     _policy: Any = None
     _studies: Sequence[Study] = ()
+    _size: int | None = None  # what memory had room for
 
     def setup(self) -> None:
         """Opens the policy and reads the studies."""
@@ -45,9 +46,9 @@ class PredictionsWorker:
         shift = n // 2 if self.shuffled else 0
         slice_ = range(index * self.part_size, min(n, (index + 1) * self.part_size))
         asks = [self._ask(self._studies[i], self._studies[(i + shift) % n]) for i in slice_]
-        groups = Batches(self._policy, self.part_size, strict=True).generate(
-            asks, decoding=self.decoding, seeds=[[0]] * len(asks)
-        )
+        batches = Batches(self._policy, self._size or self.part_size, strict=True)
+        groups = batches.generate(asks, decoding=self.decoding, seeds=[[0]] * len(asks))
+        self._size = batches.size
         rows = [
             Prediction(self._studies[i].id, self.name, c.text, c.n_tokens, c.finish)
             for i, group in zip(slice_, groups, strict=True)
