@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from chexalign import atomic, ids
 from chexalign.data.base import Dataset
@@ -65,17 +65,19 @@ def parts_under_way(spec: SampleSpec) -> int:
 
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def _once(method: Callable[Concatenate[Workflow, P], Manifest]) -> Callable[Concatenate[Workflow, P], Manifest]:
-    """Stages lean on each other; each is checked once in the life of a Workflow."""
+def _once(method: Callable[Concatenate[Workflow, P], T]) -> Callable[Concatenate[Workflow, P], T]:
+    """Stages lean on each other; each is checked, and what is read of all parts is read, once in a Workflow's life."""
 
     @functools.wraps(method)
-    def wrapper(self: Workflow, /, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+    def wrapper(self: Workflow, /, *args: P.args, **kwargs: P.kwargs) -> T:
         call = repr((method.__name__, args, kwargs))
-        if call not in self._manifests:
-            self._manifests[call] = method(self, *args, **kwargs)
-        return self._manifests[call]
+        if call not in self._known:
+            self._known[call] = method(self, *args, **kwargs)
+        found: T = self._known[call]
+        return found
 
     return wrapper
 
@@ -86,7 +88,7 @@ class Workflow:
 
     recipe: Recipe
     run: RunFolder
-    _manifests: dict[str, Manifest] = field(default_factory=dict)
+    _known: dict[str, Any] = field(default_factory=dict)
 
     def key(self, stage: str, inputs: dict[str, Manifest], *configs: Any) -> StageKey:
         """The key of a stage that reads these inputs and these blocks of the recipe."""
@@ -139,13 +141,12 @@ class Workflow:
     @_once
     def prompts(self) -> Manifest:
         """The prompts of the split that candidates are drawn for."""
-        from chexalign.sample.stage import PromptsWorker, studies_per_part
+        from chexalign.sample.stage import PromptsWorker
 
         studies, spec = self.studies(), self.recipe.sample
         template = self.recipe.policy.template
         config = {"split": spec.split, "template": template, "part_size": spec.part_size}
-        counts = studies_per_part(self.run, studies.parts, spec.split)
-        worker = PromptsWorker(self.run, spec.split, self._template(), spec.part_size, counts)
+        worker = PromptsWorker(self.run, spec.split, self._template(), spec.part_size, self._counts(spec.split))
         key = self.key("prompts", {"studies": studies}, config)
         return run_parts(self.run.prompts, worker, key=key, n_parts=worker.n_parts)
 
@@ -298,13 +299,12 @@ class Workflow:
     def predictions(self, name: str) -> Manifest:
         """Greedy reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
         from chexalign.evaluate.predict import PredictionsWorker
-        from chexalign.sample.stage import studies_per_part
 
         checkpoint = SFT if name == SHUFFLED else name
         policy = self.sft() if checkpoint == SFT else self.train(name, self.recipe.resolved_arms()[name])
         studies = self.studies()
         spec = self.recipe.evaluate
-        n = sum(studies_per_part(self.run, studies.parts, spec.split))
+        n = sum(self._counts(spec.split))
         worker = PredictionsWorker(
             run=self.run,
             name=name,
@@ -415,11 +415,21 @@ class Workflow:
         return about.substance()
 
     def _may_go_to(self, endpoint: EndpointSpec) -> None:
-        for license_ in sorted({text for i in range(self.studies().parts) for text in self._licenses(i)}):
+        for license_ in self._licenses():
             check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
 
-    def _licenses(self, part: int) -> set[str]:
-        return set(self.run.studies.column(part, "license"))
+    @_once
+    def _licenses(self) -> list[str]:
+        """The licenses of all studies, each once."""
+        parts = range(self.studies().parts)
+        return sorted({license_ for i in parts for license_ in self.run.studies.column(i, "license")})
+
+    @_once
+    def _counts(self, split: str) -> list[int]:
+        """How many studies of the split each part of the studies holds."""
+        from chexalign.sample.stage import studies_per_part
+
+        return studies_per_part(self.run, self.studies().parts, split)
 
     def _generators(self) -> int:
         """Processes that each hold a policy: one per GPU, or the recipe's `workers` where there is none."""

@@ -65,8 +65,8 @@ class Look:
 def look_at(recipe: Recipe, items: Sequence[Any]) -> Look:
     """Makes a few studies of the split that candidates are drawn for, reads their images and measures the model.
 
-    Raises: UserError when no study of the split can be used, no prompt fits into the model's context, the model takes
-    fewer images than the recipe gives, or the recipe sends data to a server that may not have them.
+    Raises: UserError when no study of the split can be used, no prompt fits into the model's context, or the recipe
+    sends data to a server that may not have them.
     """
     mine = [item for item in items if getattr(item, "split", None) == recipe.sample.split]
     if not mine:
@@ -106,9 +106,11 @@ def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask]
         except UserError:
             dropped["image_unreadable"] += 1
         else:
-            dropped.update(["no_image"] if not ask.images else [])
-            asks += [ask] if ask.images else []
             licenses.add(study.license)
+            if ask.images:
+                asks.append(ask)
+            else:
+                dropped["no_image"] += 1
     if not asks:
         raise UserError(
             f"None of {len(items)} studies of the split {recipe.sample.split} that were looked at can be used: "
