@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from chexalign.errors import UserError
 
-Kind = Literal["datasets", "policies", "judges", "losses", "pair_rules"]
+Kind = Literal["datasets", "questions", "policies", "judges", "losses", "pair_rules"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _PACKAGE = "chexalign"

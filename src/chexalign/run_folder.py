@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexalign.store import Table
-from chexalign.types import Candidate, ImageRef, Pair, Prediction, Prompt, Score, Study
+from chexalign.types import Candidate, ImageRef, Pair, Prediction, Prompt, Question, Score, Study
 
 SFT = "sft"
 SHUFFLED = "sft_shuffled"  # the control: the SFT policy, given the image of another study
@@ -32,6 +32,10 @@ class RunFolder:
     def studies(self) -> Table[Study]:
         """Studies of all splits."""
         return Table(self.root / "studies", Study)
+
+    def questions(self, source: str) -> Table[Question]:
+        """Questions of a collection."""
+        return Table(self.root / "questions" / source, Question)
 
     @property
     def prompts(self) -> Table[Prompt]:

@@ -10,6 +10,9 @@ Role = Literal["current", "prior"]
 View = Literal["frontal", "lateral", "unknown"]
 Finish = Literal["stop", "length"]
 ScoreStatus = Literal["ok", "unparsed", "refused", "error"]
+QuestionKind = Literal["basic", "region", "compare"]  # one image, a place marked on one, two exams
+AnswerType = Literal["verify", "choose", "query", "open"]  # yes or no, one of the options, any of a set, free words
+EvidenceKind = Literal["label", "box", "code", "study"]
 
 
 def _need(condition: bool, record: str, message: str) -> None:
@@ -51,6 +54,51 @@ class Study:
     def __post_init__(self) -> None:
         _need(bool(self.id), "Study", "id is empty")
         _need(bool(self.reference.strip()), "Study", f"{self.id} has an empty reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an answer rests on: a label, a labeled box on an image, a human code, or another study."""
+
+    kind: EvidenceKind
+    text: str  # the label, the code or the study's id
+    present: bool = True  # whether the finding is there
+    image: int | None = None  # which of the question's images the box is on
+    box: tuple[float, ...] = ()  # left, top, right, bottom, as fractions of the image's width and height
+
+    def __post_init__(self) -> None:
+        _need((self.kind == "box") == bool(self.box), "Evidence", "a box has four bounds, and nothing else has any")
+        if self.box:
+            left, top, right, bottom = self.box
+            _need(0 <= left < right <= 1 and 0 <= top < bottom <= 1, "Evidence", "the box is not inside the image")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about the images of one exam, or of two, with its right answers."""
+
+    id: str
+    patient_id: str
+    study_id: str
+    task: str  # what it tests, such as "view" or "vqa"
+    part: str  # the part of the task that accuracy is told for, such as a label or a kind of question
+    kind: QuestionKind
+    answer_type: AnswerType
+    text: str
+    options: tuple[str, ...]  # the answers to choose from; empty for free ones
+    answers: tuple[str, ...]  # all that are right together; empty where nothing is
+    images: tuple[ImageRef, ...]
+    split: str
+    source: str
+    license: str
+    rationale: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    def __post_init__(self) -> None:
+        _need(bool(self.id and self.text.strip()), "Question", f"{self.id} has an empty text or id")
+        wrong = set(self.answers) - set(self.options) if self.options else ()
+        _need(not wrong, "Question", f"{self.id} has an answer that is none of its options")
+        _need(self.answer_type != "choose" or len(self.options) > 1, "Question", f"{self.id} leaves nothing to choose")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,3 +86,44 @@ def test_without_an_interval_nothing_is_excluded():
 def test_half_an_interval_is_refused():
     with pytest.raises(ValueError, match="together"):
         Estimate(value=0.1, low=0.0, high=None, **ESTIMATE)
+
+
+QUESTION = {
+    "id": "q1",
+    "patient_id": "p1",
+    "study_id": "s1",
+    "task": "view",
+    "part": "all",
+    "kind": "basic",
+    "answer_type": "choose",
+    "text": "Which view is this?",
+    "options": ("PA", "lateral"),
+    "answers": ("PA",),
+    "images": (),
+    "split": "test",
+    "source": "hand",
+    "license": "CC0",
+}
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": ""}, {"text": " "}, {"answers": ("oblique",)}, {"options": ("PA",)}, {"options": ()}]
+)
+def test_a_question_needs_a_text_and_answers_among_its_options(change):
+    assert types.Question(**QUESTION).answers == ("PA",)
+    with pytest.raises(ValueError, match="Question"):
+        types.Question(**{**QUESTION, **change})
+
+
+@pytest.mark.parametrize("box", [(0.1, 0.1, 0.1, 0.5), (0.1, 0.5, 0.6, 0.2), (-0.1, 0, 1, 1), (0, 0, 1, 1.01)])
+def test_a_box_lies_inside_the_image(box):
+    assert types.Evidence("box", "nodule", image=0, box=(0, 0, 1, 1)).box == (0, 0, 1, 1)
+    with pytest.raises(ValueError, match="Evidence"):
+        types.Evidence("box", "nodule", image=0, box=box)
+
+
+def test_only_a_box_has_bounds():
+    with pytest.raises(ValueError, match="Evidence"):
+        types.Evidence("label", "nodule", box=(0, 0, 1, 1))
+    with pytest.raises(ValueError, match="Evidence"):
+        types.Evidence("box", "nodule")
