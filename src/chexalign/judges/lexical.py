@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.normalize import clean
 
-_ALPHANUMERIC = re.compile(r"[a-z0-9]+")
+# Bytes are cut many times faster than text is searched; what is no ASCII letter or digit becomes a blank.
+_KEPT = b"abcdefghijklmnopqrstuvwxyz0123456789"
+_OTHERS_BLANK = bytes(byte if byte in _KEPT else ord(" ") for byte in range(256))
 EMPTY_REFERENCE = "the reference is empty after cleaning"
 
 
-def _tokens(text: str) -> list[str]:
-    return _ALPHANUMERIC.findall(text.lower())
+def tokens(cleaned: str) -> list[bytes]:
+    """The runs of a-z and 0-9 of a text in lower case."""
+    return cleaned.encode("ascii", "replace").translate(_OTHERS_BLANK).split()
 
 
 def _each_distinct(pairs: Sequence[TextPair], judge: Callable[[str, str], Judgement]) -> list[Judgement]:
@@ -72,12 +74,12 @@ class RougeLJudge:
         return Judgement(2 * precision * recall / (precision + recall), {"precision": precision, "recall": recall})
 
 
-class _Letters(dict[str, str]):
+class _Letters(dict[bytes, str]):
     """A character for each word, made when the word is first met."""
 
     _SURROGATES = 0xD800  # where characters that are none begin; words beyond them take the next plane
 
-    def __missing__(self, word: str) -> str:
+    def __missing__(self, word: bytes) -> str:
         n = len(self)
         self[word] = letter = chr(n if n < self._SURROGATES else n - self._SURROGATES + 0x10000)
         return letter
@@ -91,7 +93,7 @@ class _Spelling(dict[str, str]):
         self._letters = _Letters()
 
     def __missing__(self, text: str) -> str:
-        self[text] = spelled = "".join(map(self._letters.__getitem__, _tokens(clean(text))))
+        self[text] = spelled = "".join(map(self._letters.__getitem__, tokens(clean(text))))
         return spelled
 
 
