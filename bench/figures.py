@@ -4,7 +4,7 @@
     python bench/figures.py --check    exit code 1 when something differs, nothing written
 
 In the text a number stands between `<!-- figure: NAME -->` and `<!-- /figure -->`. NAME is a block of `BLOCKS`, or the
-key of a figure, as `chexpert.openi.test.macro_f1_12`; `KEY value` leaves the interval out. What results/ does not hold
+key of a figure, as `judges.chexpert_macro12_f1_test`; `KEY value` leaves the interval out. What results/ does not hold
 yet reads "not measured yet". The same results always give the same bytes.
 """
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"<!-- figure: (?P<name>[^>]+?) -->.*?<!-- /figure -->", re.DOTALL)
 NOT_YET = "not measured yet"
 # First part of a key -> file under results/.
-FILES = {"demo": "demo.json", "chexpert": "judges.json", "train": "train.json", "sampling": "sampling.json"}
+FILES = ("demo", "train", "sampling", "judges", "pairs", "data", "stats", "matrix", "chexpo")  # a key begins with one
 OPTIONAL = ("demo.minutes", "demo.peak_mb", "demo.quick_minutes")  # need a timed run
 F1_MESH, F1_REFERENCE = "micro_f1_13_vs_mesh", "micro_f1_13_vs_reference"
 PLOT, PLOTTED = "demo.plot", "Paired differences against SFT by arm and seed, with 90% intervals"
@@ -226,7 +226,7 @@ def settings(content: Mapping[str, Any]) -> str:
 
 def judge_table(content: Mapping[str, Any]) -> str:
     """F1 of the rule labeler per finding."""
-    start = "chexpert.openi.test.f1."
+    start = "judges.chexpert_f1_test."
     rows = [
         [key.removeprefix(start).replace("_", " "), f"{figure['n']:,}", f"{figure['n_labeled']:,}", cell(figure)]
         for key, figure in content["figures"].items()
@@ -281,7 +281,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "demo.dropped": _demo(dropped),
     "demo.setting": ("demo", setting),
     "judges.table": ("judges", judge_table),
-    "judges.setting": ("judges", setting),
+    "judges.setting": ("judges", lambda content: setting(content["scripts"]["chexpert_openi.py"])),
     "train.speed": ("train", train_speed),
     "train.savings": ("train", train_savings),
     "train.algorithms": ("train", train_algorithms),
@@ -302,7 +302,9 @@ def rendered(name: str, results: Results, *, images: str) -> str:
         stem, render = BLOCKS[name]
         return f"\n\n{render(results[stem])}\n\n" if stem in results else NOT_YET
     key, _, only = name.partition(" ")
-    stem = FILES[key.split(".")[0]].removesuffix(".json")
+    stem = key.split(".")[0]
+    if stem not in FILES:
+        raise KeyError(f"no file of results has figures like {key}")
     figure = results.get(stem, {}).get("figures", {}).get(key)
     if figure is None:
         if stem in results and key not in OPTIONAL:
