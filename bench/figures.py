@@ -49,7 +49,7 @@ def number(value: float | None, unit: str, *, signed: bool = False) -> str:
         return f"{round(value):,}"
     if unit.startswith(("ratio", "step without")):
         return fixed(value, 2)
-    decimals = 1 if unit.startswith(("words", "min", "s,")) else 3
+    decimals = 1 if unit == "s" or unit.startswith(("words", "min", "s,")) else 3
     return fixed(value, decimals, signed=signed).replace("-", "−")
 
 
