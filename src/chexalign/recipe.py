@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 SplitName = Literal["sft", "prefer", "validation", "test"]
+NormalizerName = Literal["raw", "chexalign-clean", "chexalign-struct-filter"]
 
 _RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 _SLUG = r"^[a-z0-9_-]+$"
@@ -107,6 +108,9 @@ class DataSpec(Block):
     )
     columns: ColumnsSpec | None = Field(
         default=None, description="names of a table's columns", examples=["{id: study_id, images: path}"]
+    )
+    normalizer: NormalizerName = Field(
+        default="raw", description="what is done to references, which every judge compares with, before they are stored"
     )
     license: str | None = Field(
         default=None, description="license of a table's data", examples=["used under contract 7, not to be passed on"]

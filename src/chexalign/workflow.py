@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from chexalign import atomic, ids
 from chexalign.data.base import Dataset
+from chexalign.data.normalize import Normalized
 from chexalign.data.prepare import StudiesWorker
 from chexalign.data.templates import Template, get_template
 from chexalign.errors import UserError
@@ -47,15 +48,16 @@ def make_dataset(recipe: Recipe) -> Dataset:
         value = getattr(data, name)
         if name in takes or takes_all:
             options[name] = tuple(value) if isinstance(value, list) else value
-        elif name != "source" and value != field_.get_default():
+        elif name not in ("source", "normalizer") and value != field_.get_default():
             raise UserError(
                 f"data.{name} is set, and data.source is {data.source}.",
                 f"That dataset does not take it; it takes: {', '.join(sorted(takes))}.",
                 f"Remove data.{name}, or name another dataset.",
             )
-    options.pop("source", None)
+    for name in ("source", "normalizer"):
+        options.pop(name, None)
     dataset: Dataset = make(**options)
-    return dataset
+    return dataset if data.normalizer == "raw" else Normalized(dataset, data.normalizer)
 
 
 def parts_under_way(spec: SampleSpec) -> int:

@@ -19,7 +19,7 @@ LEVELS: list[set[str]] = [
     {"", "types", "ids", "errors"},
     {
         *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
-        *("artifact", "run_folder", "run_open", "registry"),
+        *("artifact", "cleaning", "run_folder", "run_open", "registry"),
         *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
     },
     {"engines"},

@@ -135,4 +135,4 @@ def test_the_terminal_summary_says_claims_numbers_and_place(tmp_path):
 
 
 def test_the_terminal_summary_of_an_empty_run_has_no_tables():
-    assert terminal_summary(report(synthetic=False)) == "A run (r)\n"
+    assert terminal_summary(report(synthetic=False)) == "A run (r)\nreferences: raw\n"

@@ -81,6 +81,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         config_digest=recipe.digest(),
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seeds={"run": recipe.seed},
+        references=recipe.data.normalizer,
     )
 
 

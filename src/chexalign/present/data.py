@@ -121,6 +121,7 @@ class ReportData:
     generated: str
     definitions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
+    references: str = "raw"  # the normalizer of the references that every number here compares with
 
     @property
     def arms(self) -> list[str]:

@@ -33,7 +33,7 @@ def markdown_table(estimates: Sequence[Estimate], policies: Sequence[str], metri
 def terminal_summary(data: ReportData, path: Path | None = None) -> str:
     """What the run says, for a terminal of 100 columns: claims, main metrics, differences, and where the report is."""
     index = EstimateIndex(data.estimates)
-    blocks = [[f"{data.title} ({data.run_name})"]]
+    blocks = [[f"{data.title} ({data.run_name})", f"references: {data.references}"]]
     if data.synthetic:
         blocks[0].append("Images are synthetic phantoms: this shows the method, not clinical skill.")
     if data.headline:
