@@ -211,3 +211,29 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """True when the interval lies strictly on one side of 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A paired test of whether two policies differ in one metric.
+
+    `delta` and `p` are None where nothing could be compared; `test` then says why. `p_holm` is None until p was
+    corrected for the metrics tested along with it.
+    """
+
+    metric: str
+    policy: str
+    baseline: str
+    delta: float | None  # of the policy minus that of the baseline
+    p: float | None
+    p_holm: float | None
+    test: str
+
+    def __post_init__(self) -> None:
+        _need((self.delta is None) == (self.p is None), "Comparison", "delta and p come together")
+        _need(self.p is None or 0 <= self.p <= 1, "Comparison", "p must lie between 0 and 1")
+        _need(
+            self.p_holm is None or (self.p is not None and self.p <= self.p_holm <= 1),
+            "Comparison",
+            "a corrected p must lie between p and 1",
+        )
