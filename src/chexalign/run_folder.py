@@ -55,6 +55,11 @@ class RunFolder:
         """Preference pairs of an arm."""
         return Table(self.root / "pairs" / arm, Pair)
 
+    @property
+    def agreement(self) -> Path:
+        """How far the judges of the arms agree on the candidates."""
+        return self.root / "pairs" / "agreement.json"
+
     def pretrained(self, part: str) -> Path:
         """A part of the tiny policy before SFT."""
         return self.root / "pretrain" / part

@@ -37,6 +37,8 @@ def test_the_audit_of_each_arm_and_how_far_judges_agree(call, runs_folder):
     assert found["audit"]["b"]["n_prompts"] == 8
     (agreement,) = found["agreement"]
     assert (agreement["first"], agreement["second"]) == ("bleu_4", "rouge_l")
+    (kept,) = json.loads(run.agreement.read_text())
+    assert kept == pytest.approx(agreement, abs=5e-4)
     told = call("pair")
     assert str(run.pairs("b").folder) in told
     assert "chosen words (mean, median, sd)" in told

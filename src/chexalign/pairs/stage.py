@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.pairs.agreement import Agreement, agreements
 from chexalign.pairs.audit import audit_columns
@@ -61,25 +62,26 @@ def table_of_arm(run: RunFolder, name: str, arm: Arm) -> Table[Pair] | Table[Ver
 
 
 def judge_agreement(run: RunFolder, judges: Sequence[str]) -> list[Agreement]:
-    """How far the judges of these score folders agree, by twos; every score must be there."""
+    """How far the judges of these score folders agree, by twos; it is kept in pairs/agreement.json.
+
+    Every score must be there.
+    """
     columns, values = read_candidates(run), {}
     for judge in sorted(set(judges)):
         label, ids, found = read_scores(run, judge)
         values[judge] = columns.values(label, ids, found)
-    return agreements(columns, values)
+    by_twos = agreements(columns, values)
+    atomic.write_json(run.agreement, [dataclasses.asdict(two) for two in by_twos])
+    return by_twos
 
 
 @dataclass(frozen=True, slots=True)
 class PairsWorker:
-    """All pairs of an arm in one part, with the audit of what was preferred.
-
-    `judges` are the folders of scores, finished before, whose agreement is told beside the audit.
-    """
+    """All pairs of an arm in one part, with the audit of what was preferred."""
 
     run: RunFolder
     arm: Arm
     seed: int
-    judges: tuple[str, ...] = ()
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -91,10 +93,7 @@ class PairsWorker:
         values = columns.values(judge, ids, values)
         built = build_columns(columns, values, rule=make_rule(self.arm, seed=self.seed), judge=judge)
         account = audit_columns(columns, values, built, patients=read_patients(self.run))
-        extra: dict[str, Any] = {"audit": dataclasses.asdict(account)}
-        if self.judges:
-            extra["agreement"] = [dataclasses.asdict(found) for found in judge_agreement(self.run, self.judges)]
-        return PartResult(built.records(), built.dropped, extra=extra)
+        return PartResult(built.records(), built.dropped, extra={"audit": dataclasses.asdict(account)})
 
 
 @dataclass(frozen=True, slots=True)
