@@ -130,3 +130,12 @@ def test_verbs_that_cannot_share_their_work_refuse_several_processes(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main.main(["evaluate", "quick"]) == 2
     assert "launched over several processes" in capsys.readouterr().err
+
+
+def test_the_client_of_a_server_is_missed_before_anything_is_spent(monkeypatch) -> None:
+    server = "sample.endpoint={url: 'http://127.0.0.1:8000/v1', model: m}"
+    check_hardware(recipe(server))
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "openai" else found(name))
+    assert "chexalign[endpoint]" in problem(server).fix
+    check_hardware(recipe())

@@ -55,6 +55,12 @@ def test_studies_that_cannot_be_used_are_counted(dataset, checkpoint, monkeypatc
         look(checkpoint)
 
 
+def test_prompts_that_the_model_cannot_be_asked_are_told(dataset, checkpoint, monkeypatch):
+    three = Outlook(10**6, 4 * 10**6, 4096, (100, 120), 2**20, unusable=3)
+    monkeypatch.setattr("chexalign.policy.outlook.look", lambda *_, **__: three)
+    assert any("cannot be asked 3 of these" in line for line in look(checkpoint).lines)
+
+
 def test_prompts_that_never_fit_are_refused(dataset, checkpoint):
     with pytest.raises(UserError, match="The model's context holds"):
         look(checkpoint, "sample.max_new_tokens=100000")

@@ -15,7 +15,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "swanlab", "clearml", "
 
 
 def check_hardware(recipe: Recipe) -> None:
-    """Checks adapters, trackers, batch sizes and the cluster's settings.
+    """Checks adapters, trackers, batch sizes, the server's client and the cluster's settings.
 
     Raises: UserError for a package that is missing, 4-bit weights without a CUDA device, a tracker that transformers
     does not know, and a global batch that the launched processes cannot share.
@@ -32,6 +32,10 @@ def check_hardware(recipe: Recipe) -> None:
     for tracker in compute.trackers if compute else ():
         _check_tracker(tracker)
     _check_batches(recipe)
+    if recipe.sample.endpoint is not None and importlib.util.find_spec("openai") is None:
+        from chexalign.engines.endpoint import without_library
+
+        raise without_library()
     if recipe.cluster is not None:
         from chexalign.engines.cluster import RaySpread
 

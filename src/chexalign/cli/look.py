@@ -148,6 +148,8 @@ def _measured(recipe: Recipe, asks: Sequence[Ask], lines: list[str], studies: Ma
     new_tokens = spec.max_new_tokens
     outlook = look(Path(recipe.policy.model), asks, draws=spec.n, new_tokens=new_tokens, precision=precision)
     rates = measure_rates(precision)
+    if outlook.unusable:
+        lines.append(f"warning: the model cannot be asked {outlook.unusable} of these {len(asks)} prompts")
     lines += [*_context(outlook, new_tokens), *_memory(outlook, rates, spec.n, precision)]
     lines.append(
         f"seconds of the model: at {rates.flops / 1e9:,.0f} GFLOP/s in a product of matrices and "

@@ -36,7 +36,7 @@ class Client:
         try:
             from chexalign.engines.endpoint_http import connect
         except ModuleNotFoundError as e:
-            raise _without_library() from e
+            raise without_library() from e
         workers = spec.concurrency + _AHEAD
         self.spec, self._pause_s = spec, pause_s
         self._http: Any = connect(spec, connections=spec.concurrency)
@@ -240,7 +240,8 @@ def usage_of(counts: Counter[str], spec: EndpointSpec) -> dict[str, Any]:
     return found
 
 
-def _without_library() -> UserError:
+def without_library() -> UserError:
+    """The error for a recipe with a server where the package that asks servers is missing."""
     return UserError(
         "The recipe asks a server, and the package openai is not installed.",
         "It is an optional extra, since nothing else needs it.",

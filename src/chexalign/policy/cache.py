@@ -14,8 +14,8 @@ _ROOM = 64  # tokens, at the least; a quarter of what is there where that is mor
 class ReservedLayer(DynamicLayer):
     """A layer whose keys and values are views into buffers that are longer than they need be for now.
 
-    The layer that transformers uses by default joins old and new by a copy of the whole cache at every token: with
-    1,200 tokens of images and eight rows that takes most of the time of decoding (bench/sampling.py).
+    The layer that transformers uses by default joins old and new by a copy of the whole cache at every token, which
+    costs the more the more tokens of images there are.
     """
 
     keys: torch.Tensor
