@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from chexalign.data.questions import SHARES, Draft, Picture, QuestionItem, QuestionsWorker, share_of
+from chexalign.data.questions import REGION, SHARES, Draft, Picture, PixelBox, QuestionItem, QuestionsWorker, share_of
 from chexalign.store import Table
 from chexalign.types import Evidence, Question
 
@@ -68,3 +68,24 @@ def test_shares_are_kept_and_follow_from_the_id_alone():
     assert set(found) == set(SHARES)
     assert found["train"] / 4000 == pytest.approx(0.7, abs=0.03)
     assert share_of("p1") == share_of("p1")
+
+
+def test_boxes_in_pixels_become_fractions_of_their_frame_or_of_the_image(picture, tmp_path):
+    drafts = (
+        replace(VERIFY, name="frame", boxes=(PixelBox("effusion", (256, -5, 2000, 512), frame=(1024, 1024)),)),
+        replace(VERIFY, name="image", boxes=(PixelBox("effusion", (2, 3, 4, 6)),), text=f"What is {REGION}?"),
+        replace(VERIFY, name="outside", boxes=(PixelBox("effusion", (9, 0, 12, 3)),)),
+        replace(VERIFY, name="no number", boxes=(PixelBox("effusion", (float("nan"), 0, 12, 3)),)),
+    )
+    (result,) = parts([QuestionItem("s1", "p1", "test", (picture,), drafts)], 10, tmp_path)
+    assert [row.evidence[0].box for row in result.rows] == [(0.25, 0.0, 1.0, 0.5), (0.25, 0.5, 0.5, 1.0)]
+    assert "from 25% to 50% of the image's width" in result.rows[1].text
+    assert result.dropped == {"box_outside_the_image": 2}
+
+
+def test_an_image_that_no_policy_opens_is_decoded_once(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.new("I;16", (8, 6)).save(path)
+    (result,) = parts([QuestionItem("s1", "p1", "test", (Picture(str(path), "frontal"),), (VERIFY,))], 10, tmp_path)
+    assert result.rows[0].images[0].path.endswith(".png")
+    assert result.rows[0].images[0].path != str(path)

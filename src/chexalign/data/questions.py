@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from chexalign.types import AnswerType, Evidence, ImageRef, Question, QuestionKi
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SHARES = {TRAIN: 0.7, VALIDATION: 0.15, TEST: 0.15}  # where a collection has no splits of its own
+REGION = "{region}"  # in the text of a draft: its first box, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,31 @@ class Picture:
     path: str
     view: View
     role: Role = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBox:
+    """A labeled box in pixels; it becomes evidence, in fractions, when the image is read."""
+
+    text: str
+    bounds: tuple[float, float, float, float]  # left, top, right, bottom
+    frame: tuple[int, int] | None = None  # width and height that the pixels count in; None: those of the image
+    image: int = 0
+
+    def evidence(self, images: Sequence[ImageRef]) -> Evidence:
+        """The part of the box that is inside the image.
+
+        Raises: DropStudyError: box_outside_the_image.
+        """
+        shown = images[self.image]
+        width, height = self.frame or (shown.width_px, shown.height_px)
+        left, top, right, bottom = (
+            round(min(max(at / side, 0.0), 1.0), 6)
+            for at, side in zip(self.bounds, (width, height, width, height), strict=True)
+        )
+        if not (left < right and top < bottom):  # also where a bound is no number
+            raise DropStudyError("box_outside_the_image")
+        return Evidence("box", self.text, image=self.image, box=(left, top, right, bottom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +68,7 @@ class Draft:
     kind: QuestionKind = "basic"
     rationale: str | None = None
     evidence: tuple[Evidence, ...] = ()
+    boxes: tuple[PixelBox, ...] = ()  # evidence too; `REGION` in the text stands for where the first one is
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +103,18 @@ def share_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
     return next(reversed(shares))
 
 
+def region_words(box: Sequence[float]) -> str:
+    """Where a box is, in whole percents of the image that hold all of it.
+
+    >>> region_words((0.101, 0.2, 0.305, 0.5))
+    "from 10% to 31% of the image's width (from the left) and from 20% to 50% of its height (from the top)"
+    """
+    percents = [round(at * 100, 4) for at in box]  # rounded, so that 0.29 * 100 is 29
+    (left, top), (right, bottom) = map(math.floor, percents[:2]), map(math.ceil, percents[2:])
+    across = f"from {left}% to {right}% of the image's width (from the left)"
+    return f"{across} and from {top}% to {bottom}% of its height (from the top)"
+
+
 class QuestionsWorker:
     """Makes the questions of a fixed slice of items per part; each image is read once per item."""
 
@@ -96,7 +136,8 @@ class QuestionsWorker:
         for item in self.items[index * self.part_size : (index + 1) * self.part_size]:
             try:
                 images = tuple(
-                    image_ref(Path(picture.path), picture.view, role=picture.role) for picture in item.pictures
+                    image_ref(Path(picture.path), picture.view, role=picture.role, into=self.images)
+                    for picture in item.pictures
                 )
             except DropStudyError as e:
                 dropped[str(e)] += len(item.drafts)
@@ -104,11 +145,14 @@ class QuestionsWorker:
             for draft in item.drafts:
                 try:
                     rows.append(self._question(item, draft, images))
+                except DropStudyError as e:
+                    dropped[str(e)] += 1
                 except ValueError:  # what the record refuses
                     dropped["contradictory_question"] += 1
         return PartResult(rows, dict(dropped))
 
     def _question(self, item: QuestionItem, draft: Draft, images: tuple[ImageRef, ...]) -> Question:
+        boxes = tuple(box.evidence(images) for box in draft.boxes)
         return Question(
             id=ids.digest("question", self.source.name, item.study, draft.task, draft.name),
             patient_id=item.patient,
@@ -117,7 +161,7 @@ class QuestionsWorker:
             part=draft.part,
             kind=draft.kind,
             answer_type=draft.answer_type,
-            text=draft.text,
+            text=draft.text.replace(REGION, region_words(boxes[0].box)) if boxes else draft.text,
             options=draft.options,
             answers=draft.answers,
             images=images,
@@ -125,5 +169,5 @@ class QuestionsWorker:
             source=self.source.name,
             license=self.source.license,
             rationale=draft.rationale,
-            evidence=draft.evidence,
+            evidence=draft.evidence + boxes,
         )

@@ -1,0 +1,1 @@
+"""Collections of questions about images: asked by their owners, or made here of labels and boxes."""
