@@ -104,6 +104,7 @@ class Workflow:
         key = StageKey("studies", {}, {"blocks": [self.recipe.data.model_dump(mode="json")]}, 0)
         items, dropped = dataset.items()
         worker = StudiesWorker(dataset, items, self.run.images, part_size=_STUDIES_PER_PART)
+        del items  # the worker has them packed
         atomic.make_folder(self.run.images)
         return run_parts(
             table, worker, key=key, n_parts=worker.n_parts, workers=self.recipe.workers, dropped_before=dropped
