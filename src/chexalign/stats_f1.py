@@ -31,7 +31,7 @@ class Counts:
 
     def of(self, columns: Sequence[int]) -> Counts:
         """The counts of some labels only."""
-        return Counts(self.hits[:, columns], self.true[:, columns], self.called[:, columns])
+        return Counts(*(np.take(c, columns, axis=1) for c in (self.hits, self.true, self.called)))
 
     def pooled(self) -> Counts:
         """The counts of all labels together, `[S, 1]` each."""
