@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chexalign import atomic, ids
-from chexalign.data import pixels
+from chexalign.data import dicom, pixels
 from chexalign.data.base import DropStudyError
+from chexalign.data.dicom_header import save_header
 from chexalign.types import ImageRef, Role, View
 
 if TYPE_CHECKING:
@@ -77,19 +78,17 @@ def image_ref(
     A file that is cut short is found by its end (JPEG) or its checksums (PNG). Damage inside the data of a JPEG that
     stays in place is found only when it is opened. Cost: one read and a hash; what is decoded costs its decoding.
     Raises: DropStudyError: image_missing, image_unreadable, image_too_large, image_not_supported, image_to_decode
-    (without `into`), or a reason of chexalign.data.dicom; UserError when `into` cannot be written.
+    (without `into`), or a reason of read_dicom; UserError when `into` cannot be written, or pydicom is not installed.
     """
     data = _read(path, limits)
-    size = _plain_size(data, limits)
+    is_dicom = dicom.is_dicom(data, path.suffix)
+    size = None if is_dicom else _plain_size(data, limits)
     if size is not None:
         return _ref(str(path.absolute()), data, size, view, role)
     if into is None:
         raise DropStudyError("image_to_decode")
     target = into / f"{ids.bytes_sha256(data)[:32]}-{_DECODER}.png"
-    png = _decoded_before(target, limits)
-    if png is None:
-        png = pixels.gray_png(_decode(data, limits))
-        atomic.write_bytes(target, png)
+    png = _decoded_before(target, limits) or _decoded(data, target, limits, is_dicom=is_dicom)
     size = _plain_size(png, limits)
     assert size is not None
     return _ref(f"{into.name}/{target.name}", png, size, view, role)
@@ -128,9 +127,17 @@ def _plain_size(data: bytes, limits: Limits) -> tuple[int, int] | None:
     return size if plain else None
 
 
-def _decode(data: bytes, limits: Limits) -> pixels.Array:
-    with _opened(data, limits) as image:
-        return pixels.to_gray(image)
+def _decoded(data: bytes, target: Path, limits: Limits, *, is_dicom: bool) -> bytes:
+    """The PNG of an image, written to `target`; of a DICOM file with what its header gives away, written before it."""
+    if is_dicom:
+        gray, header = dicom.read_dicom(data, most_pixels=limits.pixels)
+        save_header(header, target)
+    else:
+        with _opened(data, limits) as image:
+            gray = pixels.to_gray(image)
+    png = pixels.gray_png(gray)
+    atomic.write_bytes(target, png)
+    return png
 
 
 def _decoded_before(path: Path, limits: Limits) -> bytes | None:
