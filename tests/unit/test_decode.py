@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.choose import inverse_cdf
 from chexalign.policy.decode import decode
-from chexalign.policy.hf import HFPolicy, save_checkpoint
+from chexalign.policy.hf import HFPolicy, save_checkpoint, token_texts
 from chexalign.train.examples import Target, encode, encode_prompts
 from chexalign.train.pack import Example, pack
 from chexalign.train.prefix import shared_logps
@@ -220,6 +221,53 @@ def test_sum_logp_is_what_training_computes(policy, asks, decoding):
     assert [row.sum_logp for group in groups for row in group] == pytest.approx(
         logps.sums().flatten().tolist(), abs=1e-4
     )
+
+
+@pytest.mark.parametrize("decoding", [Decoding(LIMIT), SAMPLING, Decoding(LIMIT, 0.5, 0.8)], ids=["0", "1", "0.5"])
+def test_token_logps_are_those_of_a_forward_over_the_text(policy, asks, decoding):
+    """At temperature 1 and without top_p, whatever the text was drawn with; each ask alone and without any packing."""
+    told = replace(decoding, token_logps=True)
+    stop_id = policy.tokenizer.eos_token_id
+    groups = rows_of(policy, asks, decoding=told, seeds=[[21, 22]] * 3)
+    for ask, group in zip(asks, groups, strict=True):
+        prompt = policy.encode([ask])
+        for row in group:
+            own = torch.tensor([row.tokens])
+            ids = torch.cat([prompt["input_ids"], own], 1)
+            with torch.no_grad():
+                logits = policy.model(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=prompt["pixel_values"]
+                ).logits
+            at = prompt["input_ids"].shape[1] - 1
+            expected = logits[0, at:-1].log_softmax(-1).gather(1, own.T)[:, 0]
+            assert row.logps == pytest.approx(expected.tolist(), abs=1e-5)
+            assert sum(row.logps) == pytest.approx(row.sum_logp, abs=1e-9)
+            assert len(row.logps) == len(row.tokens)
+            assert (row.tokens[-1] == stop_id) == row.stopped
+    assert rows_of(policy, asks, decoding=decoding, seeds=[[21]] * 3)[0][0].logps is None
+
+
+def test_completions_tell_tokens_only_when_asked(policy, asks):
+    plain = policy.generate(asks, decoding=SAMPLING, seeds=[[1, 2]] * 3)
+    told = policy.generate(asks, decoding=replace(SAMPLING, token_logps=True), seeds=[[1, 2]] * 3)
+    for first, second in zip(chain(*plain), chain(*told), strict=True):
+        assert first.token_logps is first.token_texts is None
+        assert replace(second, token_logps=None, token_texts=None) == first
+        assert len(second.token_logps) == len(second.token_texts) == second.n_tokens
+        assert "".join(second.token_texts).strip() == second.text
+        assert sum(second.token_logps) == pytest.approx(second.sum_logp, abs=1e-9)
+
+
+def test_the_characters_of_tokens_make_the_text():
+    """Where a character takes several tokens the last has it, and what a later token changes waits for that token."""
+    words = {1: b" a", 2: b"\xe2\x80", 3: b"\x94", 4: b"b", 5: b"", 6: b"\xe2"}
+
+    def text(tokens):
+        return b"".join(words[t] for t in tokens).decode("utf-8", "replace").removeprefix(" ")
+
+    assert token_texts([1, 2, 3, 4, 5], text) == ("a", "", "\u2014", "b", "")
+    assert "".join(token_texts([1, 6], text)) == text([1, 6])
+    assert token_texts([], text) == ()
 
 
 def test_a_text_that_reaches_the_limit_says_so(policy, asks):

@@ -422,6 +422,23 @@ def test_log_probs_that_do_not_cover_the_text_are_no_log_probs() -> None:
         assert (found.n_tokens, found.sum_logp is not None) == (counted, known)
 
 
+def test_single_tokens_are_told_with_their_characters() -> None:
+    content = answer({"logprobs": True}, ["one two"])
+    tokens = content["choices"][0]["logprobs"]["content"]
+    tokens[:] = [{"token": t, "logprob": -0.5} for t in ("one", " two", "<|end|>")]
+    found = read(content).choices[0]
+    assert (found.token_logps, found.token_texts) == ((-0.5,) * 3, ("one", " two", ""))
+    tokens[1]["token"] = " three"
+    assert read(content).choices[0].token_texts is None  # these tokens are not those of the text
+    content = answer({"logprobs": True}, ["a\u2014"])
+    raw = [[97], [0xE2, 0x80], [0x94]]
+    tokens = [{"token": "?", "logprob": -0.5, "bytes": own} for own in raw]
+    content["choices"][0]["logprobs"]["content"] = tokens
+    assert read(content).choices[0].token_texts == ("a", "", "\u2014")
+    del content["choices"][0]["logprobs"]
+    assert read(content).choices[0].token_logps is None
+
+
 def test_a_server_that_counts_nothing_and_says_no_reason() -> None:
     found = read({"choices": [{"message": {"content": "word " * 40}}]}).choices[0]
     assert (found.n_tokens, found.finish) == (51, "length")

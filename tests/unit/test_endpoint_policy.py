@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,15 @@ def test_log_probs_count_only_when_they_are_the_model_s_own(kind: str) -> None:
         for decoding, known in ((SAMPLED, True), (Decoding(32, temperature=0.7, top_p=0.9), kind == "own")):
             found = asked.generate(asks(3), decoding=decoding, seeds=seeds(3, 2))
             assert {c.sum_logp for group in found for c in group} == {-6.0 if known else None}
+
+
+def test_single_tokens_are_told_only_when_asked() -> None:
+    with serve() as server:
+        asked = policy(server)
+        for own in (False, True):
+            ((found,),) = asked.generate(asks(1), decoding=replace(SAMPLED, token_logps=own), seeds=seeds(1, 1))
+            assert found.token_logps == ((-0.5,) * 12 if own else None)
+            assert found.token_texts is None  # this server's tokens have no spaces, so they do not spell the text
 
 
 # Images and prompts that cannot be sent -------------------------------------------------------------------------------

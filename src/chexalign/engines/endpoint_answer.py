@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -60,7 +61,8 @@ class Choice:
     """One text that the server wrote.
 
     `n_tokens` counts the end token where the server does. `sum_logp` is None where the server told no log-probs, and
-    so is `top_logp`, that of the token most probable at the start.
+    so are `top_logp`, that of the token most probable at the start, and `token_logps`. `token_texts` are the characters
+    of these tokens, None where they do not spell the text.
     """
 
     text: str
@@ -68,6 +70,8 @@ class Choice:
     n_tokens: int
     sum_logp: float | None
     top_logp: float | None = None
+    token_logps: tuple[float, ...] | None = None
+    token_texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,21 @@ def read_answer(data: bytes, call: Call) -> Answer:
     usage = content.get("usage")
     prompt, counted = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     lengths = _lengths(texts, logps, counted)
-    read = [
-        Choice(
-            text=text,
-            finish=finish or ("length" if length >= call.max_tokens else "stop"),
-            n_tokens=length,
-            sum_logp=sum(chosen for chosen, _ in logp) if _is_whole(logp, length, finish, call.max_tokens) else None,
-            top_logp=logp[0][1] if logp else None,
+    read = []
+    for choice, text, finish, logp, length in zip(choices, texts, finishes, logps, lengths, strict=True):
+        whole = _is_whole(logp, length, finish, call.max_tokens)
+        chosen = tuple(own for own, _ in logp) if whole else None
+        read.append(
+            Choice(
+                text=text,
+                finish=finish or ("length" if length >= call.max_tokens else "stop"),
+                n_tokens=length,
+                sum_logp=None if chosen is None else sum(chosen),
+                top_logp=logp[0][1] if logp else None,
+                token_logps=chosen,
+                token_texts=_token_texts(choice, text) if whole else None,
+            )
         )
-        for text, finish, logp, length in zip(texts, finishes, logps, lengths, strict=True)
-    ]
     return Answer(tuple(read), prompt, max(counted, sum(lengths)))
 
 
@@ -160,6 +169,24 @@ def _logps(choice: dict[str, Any]) -> list[tuple[float, float]]:
         first = top[0].get("logprob") if isinstance(top, list) and top and isinstance(top[0], dict) else None
         found.append((float(logp), float(first) if isinstance(first, int | float) else float(logp)))
     return found
+
+
+def _token_texts(choice: dict[str, Any], text: str) -> tuple[str, ...] | None:
+    """The characters that each token adds to the text, from the bytes of the tokens or else their names.
+
+    The name of an end token, which some servers tell as well, adds nothing to the text.
+    """
+    tokens = choice["logprobs"]["content"]
+    raw = [token.get("bytes") for token in tokens]
+    if all(isinstance(own, list) and all(isinstance(b, int) and 0 <= b < 256 for b in own) for own in raw):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        found = [decoder.decode(bytes(own)) for own in raw]
+    else:
+        found = [str(token.get("token", "")) for token in tokens]
+    for texts in (found, [*found[:-1], ""]):
+        if "".join(texts).strip() == text.strip():
+            return tuple(texts)
+    return None
 
 
 def _count(usage: Any, name: str) -> int:

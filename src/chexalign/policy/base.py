@@ -25,23 +25,32 @@ class Ask:
 class Completion:
     """What a policy wrote, end token counted in `n_tokens` and in `sum_logp` (nats, at temperature 1).
 
-    `sum_logp` is None where the policy is a server that does not tell it.
+    `sum_logp` is None where the policy is a server that does not tell it. The last two are there where
+    `Decoding.token_logps` asked for them and the policy tells them: the log-prob of each token, of which `sum_logp` is
+    the sum, and the characters that each adds to the text (none for an end token); together these are the text, but
+    for white space around it. A server may leave out the end token in both.
     """
 
     text: str
     n_tokens: int
     sum_logp: float | None
     finish: Finish
+    token_logps: tuple[float, ...] | None = None
+    token_texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How completions are drawn; temperature 0 is greedy."""
+    """How completions are drawn; temperature 0 is greedy.
+
+    `token_logps` asks for the log-probs of single tokens besides: it changes what is told and not what is drawn.
+    """
 
     max_new_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int | None = None
+    token_logps: bool = False
 
 
 class AskError(UserError):

@@ -18,12 +18,15 @@ class Row:
     tokens: list[int]
     sum_logp: float
     stopped: bool
+    logps: list[float] | None = None  # of each token, where they are asked for
 
     def add(self, token: int, logp: float, stop_ids: set[int]) -> None:
         """Puts a token at the end of a row that still grows."""
         if not self.stopped:
             self.tokens.append(token)
             self.sum_logp += logp
+            if self.logps is not None:
+                self.logps.append(logp)
             self.stopped = token in stop_ids
 
 

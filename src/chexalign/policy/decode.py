@@ -41,7 +41,7 @@ def decode(
         return _generated(model, inputs, seeds, decoding, stop_ids, banned)
     draws = len(seeds[0])
     flat = [seed for row in seeds for seed in row]
-    rows = [Row([], 0.0, stopped=False) for _ in flat]
+    rows = _new_rows(len(flat), decoding)
     choose = Chooser(flat, decoding, banned)
     cache = reserved_cache(model.config)
     prefill = _prefill(family, model, inputs)
@@ -71,6 +71,10 @@ def decode(
         )
         logits = out.logits[:, -1].float()
     return [rows[i : i + draws] for i in range(0, len(rows), draws)]
+
+
+def _new_rows(n: int, decoding: Decoding) -> list[Row]:
+    return [Row([], 0.0, stopped=False, logps=[] if decoding.token_logps else None) for _ in range(n)]
 
 
 def _prefill(family: Family, model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def _generated(
     )
     groups: list[list[Row]] = [[] for _ in seeds]
     for draw in zip(*seeds, strict=True):
-        rows = [Row([], 0.0, stopped=False) for _ in draw]
+        rows = _new_rows(len(draw), decoding)
         choose = Chooser(draw, decoding, banned)
 
         def write(

@@ -85,7 +85,7 @@ class EndpointPolicy:
             self._kept.pop(key, None)
         if decoding.temperature == 0:  # was asked for once
             found = {i: found[i] * len(own) for i, (_, own, _) in enumerate(keys)}
-        return [[_completion(choice, own_logps) for choice in found[i]] for i in range(len(keys))]
+        return [[_completion(choice, own_logps, keys[i][2]) for choice in found[i]] for i in range(len(keys))]
 
     def batch_size(self, ask: Ask, *, decoding: Decoding, draws: int) -> int:
         """As many as there are: the server makes its own batches, and the client bounds what is under way."""
@@ -242,8 +242,13 @@ def _messages(ask: Ask) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*images, {"type": "text", "text": ask.prompt}]}]
 
 
-def _completion(choice: Choice, own_logps: bool) -> Completion:
-    return Completion(choice.text.strip(), choice.n_tokens, choice.sum_logp if own_logps else None, choice.finish)
+def _completion(choice: Choice, own_logps: bool, decoding: Decoding) -> Completion:
+    text = choice.text.strip()
+    if not own_logps or choice.sum_logp is None:
+        return Completion(text, choice.n_tokens, None, choice.finish)
+    if not decoding.token_logps:
+        return Completion(text, choice.n_tokens, choice.sum_logp, choice.finish)
+    return Completion(text, choice.n_tokens, choice.sum_logp, choice.finish, choice.token_logps, choice.token_texts)
 
 
 def _greedy(spec: EndpointSpec) -> UserError:

@@ -23,6 +23,7 @@ from chexalign.policy.memory import bytes_per_prompt, free_bytes
 from chexalign.policy.native import forbid, load_config, load_processor, makes_prompts
 from chexalign.policy.processor import PROCESSOR_FILES, Parts, check_processor, encode_parts, render
 from chexalign.policy.reading import reading
+from chexalign.types import Finish
 
 T = TypeVar("T")
 
@@ -127,8 +128,34 @@ class HFPolicy:
         }
 
     def _completion(self, row: Row) -> Completion:
-        text = self.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
-        return Completion(text, len(row.tokens), row.sum_logp, "stop" if row.stopped else "length")
+        finish: Finish = "stop" if row.stopped else "length"
+        text = self._text(row.tokens)
+        if row.logps is None:
+            return Completion(text.strip(), len(row.tokens), row.sum_logp, finish)
+        return Completion(
+            text.strip(), len(row.tokens), row.sum_logp, finish, tuple(row.logps), token_texts(row.tokens, self._text)
+        )
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+
+def token_texts(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[str, ...]:
+    """The characters that each token adds to the text; joined they are the text of all.
+
+    Where a character is made of several tokens the last of them has it, so a text is read as far as it no longer
+    changes when more tokens come.
+    Cost: one decoding per token, each of all tokens up to there.
+    """
+    whole, found, length = decode(tokens), list[str](), 0
+    for end in range(1, len(tokens) + 1):
+        text = decode(tokens[:end]) if end < len(tokens) else whole
+        unlike = (i for i, (a, b) in enumerate(zip(text, whole, strict=False)) if a != b)
+        reached = max(length, next(unlike, min(len(text), len(whole))))
+        found.append(whole[length:reached])
+        length = reached
+    return tuple(found)
 
 
 def _load(folder: Path, config: Any, dtype: torch.dtype, device: str) -> Any:
