@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import IO
 
 from chexalign.errors import UserError
 
-_DAMAGED = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
+_DAMAGED = (  # RuntimeError: an archive with a password
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError),
+    *(UnicodeDecodeError, csv.Error),
+)
 _SHOWN = 5
 
 
@@ -26,6 +32,30 @@ def need_root(root: Path | None, source: str, holds: str) -> Path:
     raise UserError(
         what, f"The dataset {source} is read from a folder that holds {holds}.", "Give data.root that folder."
     )
+
+
+def inside(root: Path, name: str | Path | None) -> Path | None:
+    """The path of a file under a folder by its relative name; None for one that leads out of it, or is no name at all.
+
+    Neither `..` nor a link in the place of the file may lead out. Links in the place of folders are followed, since
+    that is how trees are put together; a file that is a link must then end in the tree or below its own folder.
+    There need be no such file.
+    """
+    if not name or Path(name).is_absolute():
+        return None
+    path = Path(os.path.normpath(root / name))
+    if not path.is_relative_to(os.path.normpath(root)):
+        return None
+    try:
+        if path.is_symlink():
+            end = path.resolve(strict=True)
+            return path if any(end.is_relative_to(top.resolve()) for top in (root, path.parent)) else None
+        os.fsencode(path)
+    except FileNotFoundError:  # a link to nothing: the file is missing
+        return path
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+        return None
+    return None if "\0" in str(name) else path
 
 
 def find_file(folders: Sequence[Path], names: Sequence[str], source: str) -> Path:
@@ -52,14 +82,13 @@ def not_there(folder: Path, looked_for: str, source: str) -> UserError:
 
 
 def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tuple[str, ...]]:
-    """The values of two or more columns of a CSV file, packed with gzip or not, row by row.
+    """The values of two or more columns of a CSV file, packed with gzip, alone in a zip archive, or not, row by row.
 
     A row that is too short is filled with "".
     Raises: UserError when a column is not there, or the file is damaged or no UTF-8 text.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as f:
+        with _text(path) as f:
             rows = csv.reader(f)
             header = [name.strip() for name in next(rows, [])]
             if missing := [name for name in columns if name not in header]:
@@ -80,3 +109,13 @@ def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tu
             "It is cut short, damaged, or no table in UTF-8 text.",
             "Download the file again.",
         ) from e
+
+
+def _text(path: Path) -> IO[str]:
+    if path.suffix != ".zip":
+        return (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise zipfile.BadZipFile
+        return io.TextIOWrapper(archive.open(names[0]), encoding="utf-8-sig", newline="")
