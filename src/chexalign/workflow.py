@@ -46,9 +46,9 @@ def make_dataset(recipe: Recipe) -> Dataset:
     options: dict[str, Any] = {}
     for name, field_ in type(data).model_fields.items():
         value = getattr(data, name)
-        if name in takes or takes_all:
+        if takes_all or (name in takes and (value is not None or takes[name].default is inspect.Parameter.empty)):
             options[name] = tuple(value) if isinstance(value, list) else value
-        elif name not in ("source", "normalizer") and value != field_.get_default():
+        elif name not in takes and name not in ("source", "normalizer") and value != field_.get_default():
             raise UserError(
                 f"data.{name} is set, and data.source is {data.source}.",
                 f"That dataset does not take it; it takes: {', '.join(sorted(takes))}.",

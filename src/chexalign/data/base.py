@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -91,6 +91,48 @@ def assign_by_patient(
             taken += 1
     dropped[BEYOND] += sum(map(len, groups[taken:]))
     return splits, +dropped
+
+
+def assign_by_official(
+    patients: Mapping[str, str],
+    official: Mapping[str, str],
+    ours: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
+    *,
+    reason: Callable[[str], str | None] = lambda _: None,
+) -> tuple[dict[str, str], Counter[str]]:
+    """A split for at most as many studies as the sizes ask for, out of the collection's own splits.
+
+    `official` has the collection's split of each study, and `ours` says which of ours are shared out of each, the most
+    held-out one last: a patient who is in two keeps the studies of the later. The rest is `assign_by_patient`.
+    Raises: UserError when a split that is asked for gets nothing.
+    """
+    rank = {name: place for place, name in enumerate(ours)}
+    highest: dict[str, int] = {}
+    for i, patient in patients.items():
+        highest[patient] = max(highest.get(patient, 0), rank.get(official.get(i, ""), 0))
+    splits: dict[str, str] = {}
+    dropped = Counter(no_official_split=sum(official.get(i) not in ours for i in patients))
+    for name, targets in ours.items():
+        wanted = {split: sizes[split] for split in targets if sizes.get(split)}
+        theirs = {i: patient for i, patient in patients.items() if official.get(i) == name}
+        kept = {i: patient for i, patient in theirs.items() if highest[patient] == rank[name]}
+        found, why = assign_by_patient(kept, wanted, seed=SPLIT_SEED, reason=reason)
+        for split in wanted:
+            if split not in found.values():
+                raise _nothing_left(split, name, len(theirs))
+        splits |= found
+        dropped += why + Counter(patient_in_another_split=len(theirs) - len(kept))
+    return splits, +dropped
+
+
+def _nothing_left(split: str, official: str, there: int) -> UserError:
+    return UserError(
+        f"data.split.{split} has no study.",
+        f"Of the collection's own split {official} {there} studies are listed, and none of them has report, findings, "
+        "image of the views and a place in the split.",
+        "Check that reports and images are of one release; make the other split smaller if two share one.",
+    )
 
 
 def held_out_first(sizes: Mapping[str, int]) -> dict[str, int]:

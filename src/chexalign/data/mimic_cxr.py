@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from chexalign.data.base import BEYOND, SPLIT_SEED, DropStudyError, Item, assign_by_patient
+from chexalign.data.base import BEYOND, DropStudyError, Item, assign_by_official
 from chexalign.data.images import image_ref, of_the_views
 from chexalign.data.layout import find_file, need_root, not_there
 from chexalign.data.mimic_tables import METADATA_NAMES, SOURCE, SPLIT_NAMES, Exam, read_exams, read_splits, with_priors
+from chexalign.data.options import ReportOptions
+from chexalign.data.priors import prior_ref
 from chexalign.data.sections import Sections, read_sections
-from chexalign.errors import UserError
-from chexalign.types import ImageRef, Study
+from chexalign.types import Study
 
 LICENSE = "PhysioNet Credentialed Health Data License 1.5.0"
 
@@ -54,24 +54,15 @@ class Places:
         return self.images / exam.folder / f"s{study}" / f"{dicom}.jpg"
 
 
-class MimicCXR:
+@dataclass(frozen=True, kw_only=True)
+class MimicCXR(ReportOptions):
     """MIMIC-CXR reports with the JPEG images of MIMIC-CXR-JPG, in the official splits."""
 
     license = LICENSE
     synthetic = False
 
-    def __init__(
-        self,
-        *,
-        split: dict[str, int],
-        views: tuple[Literal["frontal", "lateral"], ...] = ("frontal",),
-        root: Path | None = None,
-        images: Path | None = None,
-        archive: Path | None = None,
-        prior: bool | None = None,
-    ) -> None:
-        self.split, self.views, self.prior = split, views, bool(prior)
-        self.root, self.images, self.archive = root, images, archive
+    archive: Path | None = None  # the reports, when not under `root`
+    prior: bool = False  # whether the newest earlier frontal image comes last
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """At most as many studies as each split asks for.
@@ -84,20 +75,13 @@ class MimicCXR:
         official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
         places = self._places(root, exams)
         of_study = {exam.study: exam for exam in (with_priors(exams) if self.prior else exams)}
-        dropped = Counter(malformed_row=malformed)
-        splits: dict[str, str] = {}
-        for name, ours in _OURS.items():
-            sizes = {split: self.split[split] for split in ours if self.split.get(split)}
-            theirs = {i: exam.patient for i, exam in of_study.items() if official.get(i) == name}
-            found, why = assign_by_patient(
-                theirs, sizes, seed=SPLIT_SEED, reason=lambda i: self._reason(places, of_study[i])
-            )
-            self._need_some(sizes, found, len(theirs))
-            splits |= found
-            dropped += why
-        dropped["no_official_split"] += sum(official.get(i) not in _OURS for i in of_study)
+        patients = {i: exam.patient for i, exam in of_study.items()}
+        splits, why = assign_by_official(
+            patients, official, _OURS, self.split, reason=lambda i: self._reason(places, of_study[i])
+        )
+        dropped = why + Counter(malformed_row=malformed)
         items = [Item(f"s{i}", splits[i], (places, exam)) for i, exam in of_study.items() if i in splits]
-        return items, dict(sorted((+dropped).items(), key=lambda pair: pair[0] == BEYOND))
+        return items, dict(sorted(dropped.items(), key=lambda pair: pair[0] == BEYOND))
 
     def study(self, item: Item, images: Path) -> Study:
         """The study of one exam; its findings and its indication are the report's, on one line each."""
@@ -110,9 +94,9 @@ class MimicCXR:
         chosen = of_the_views(exam.images, self.views)
         if not chosen:
             raise DropStudyError("no_image_of_the_views")
-        refs = [image_ref(places.image(exam, exam.study, dicom), view) for dicom, view in chosen]
+        refs = [image_ref(places.image(exam, exam.study, dicom), view, into=images) for dicom, view in chosen]
         if exam.prior is not None:
-            refs.append(_prior_ref(places.image(exam, *exam.prior)))
+            refs.append(prior_ref(places.image(exam, *exam.prior), into=images))
         return Study(
             id=item.id,
             patient_id=exam.patient,
@@ -148,23 +132,6 @@ class MimicCXR:
             _holding(folders, reports, tops[0], "mimic-cxr-reports/files"),
             _holding([top / "files", top], jpegs, top, "files"),
         )
-
-    def _need_some(self, sizes: dict[str, int], found: dict[str, str], there: int) -> None:
-        for split in sizes:
-            if split not in found.values():
-                raise UserError(
-                    f"data.split.{split} has no study.",
-                    f"Of its official split {there} studies are listed, and none of them has report, findings, image "
-                    "of the views and a place in the split.",
-                    "Check that reports and images are of one release; make the other split smaller if two share one.",
-                )
-
-
-def _prior_ref(path: Path) -> ImageRef:
-    try:
-        return image_ref(path, "frontal", role="prior")
-    except DropStudyError as e:
-        raise DropStudyError(f"prior_{e}") from None
 
 
 def _holding(places: Sequence[Path], names: Iterable[str], top: Path, official: str) -> Path:

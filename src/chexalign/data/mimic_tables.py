@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chexalign.data.images import FRONTAL, LATERAL, view_of
 from chexalign.data.layout import read_columns
+from chexalign.data.priors import newest_earlier
 from chexalign.types import View
 
 SOURCE = "mimic-cxr"
@@ -80,19 +81,8 @@ def read_splits(split: Path) -> dict[str, str]:
 def with_priors(exams: Iterable[Exam]) -> list[Exam]:
     """The exams, each with the newest earlier frontal image of its patient where there is one."""
     exams = list(exams)
-    of_patient: defaultdict[str, list[Exam]] = defaultdict(list)
-    for exam in exams:
-        if exam.frontal is not None:
-            of_patient[exam.patient].append(exam)
-    return [_with_prior(exam, of_patient[exam.patient]) for exam in exams]
-
-
-def _with_prior(exam: Exam, others: list[Exam]) -> Exam:
-    earlier = [other for other in others if other.taken < exam.taken]
-    newest = max(earlier, key=lambda other: (other.taken, other.study), default=None)
-    if newest is None or newest.frontal is None:
-        return exam
-    return replace(exam, prior=(newest.study, newest.frontal))
+    priors = newest_earlier((exam.study, exam.patient, exam.taken, exam.frontal) for exam in exams)
+    return [replace(exam, prior=priors[exam.study]) if exam.study in priors else exam for exam in exams]
 
 
 def _number(time: str) -> float:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from chexalign.data import openi
 from chexalign.data.base import BEYOND, SPLIT_SEED, Item, assign_splits, held_out_first
 from chexalign.data.images import image_ref, of_the_views, view_of
 from chexalign.data.layout import need_root, not_there, read_columns
+from chexalign.data.options import ReportOptions
 from chexalign.errors import UserError
 from chexalign.types import Study, View
 
@@ -31,23 +32,14 @@ _IMAGES = ("NLMCXR_png", "images/images_normalized", "images", ".")
 _KEY = re.compile(r"\d+_IM-[\d-]+")
 
 
-class OpenI:
+@dataclass(frozen=True, kw_only=True)
+class OpenI(ReportOptions):
     """OpenI reports with the collection's own PNG images."""
 
     license = openi.LICENSE
     synthetic = False
 
-    def __init__(
-        self,
-        *,
-        split: dict[str, int],
-        views: tuple[Literal["frontal", "lateral"], ...] = ("frontal",),
-        root: Path | None = None,
-        images: Path | None = None,
-        archive: Path | None = None,
-    ) -> None:
-        self.split, self.views = split, views
-        self.root, self.images, self.archive = root, images, archive
+    archive: Path | None = None  # the reports, when not under `root`
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """Reports with findings and an image of the wanted views, each with its split; no image is opened."""
@@ -72,7 +64,7 @@ class OpenI:
         return Study(
             id=report.id,
             patient_id=report.id,  # the collection has one report per patient
-            images=tuple(image_ref(Path(path), view) for path, view in found),
+            images=tuple(image_ref(Path(path), view, into=images) for path, view in found),
             indication=openi.strip_deidentified(report.indication or "") or None,
             reference=openi.strip_deidentified(report.findings),
             impression=report.impression,

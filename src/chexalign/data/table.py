@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from chexalign.data.base import SPLIT_SEED, Item, assign_by_patient, held_out_first, too_few
 from chexalign.data.images import image_ref, of_the_views
+from chexalign.data.options import ReportOptions
 from chexalign.data.table_rows import TableRow, read_studies
 from chexalign.errors import UserError
 from chexalign.recipe import ColumnsSpec
@@ -28,24 +29,14 @@ _SPLITS = _TRAINED_ON | _HELD_OUT
 _RANK = {word: 2 if word == "test" else 1 if word in _HELD_OUT else 0 for word in _SPLITS}
 
 
-class Table:
+@dataclass(frozen=True, kw_only=True)
+class Table(ReportOptions):
     """The studies of a CSV, TSV, JSON lines or Parquet file, split by patient."""
 
     synthetic = False
 
-    def __init__(
-        self,
-        *,
-        split: dict[str, int],
-        views: tuple[Literal["frontal", "lateral"], ...] = ("frontal",),
-        root: Path | None = None,
-        images: Path | None = None,
-        columns: ColumnsSpec | None = None,
-        license: str | None = None,
-    ) -> None:
-        self.split, self.views, self.root, self.images = split, views, root, images
-        self.columns = columns or ColumnsSpec()
-        self.license = license or NO_LICENSE
+    columns: ColumnsSpec = field(default_factory=ColumnsSpec)
+    license: str = NO_LICENSE
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """The studies that have text and images, each with its split; no image is opened."""
@@ -74,7 +65,7 @@ class Table:
         return Study(
             id=item.id,
             patient_id=row.patient,
-            images=tuple(image_ref(Path(path), view) for path, view in row.images),
+            images=tuple(image_ref(Path(path), view, into=images) for path, view in row.images),
             indication=row.indication,
             reference=row.findings,
             impression=row.impression,
