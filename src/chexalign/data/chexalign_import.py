@@ -13,6 +13,7 @@ from chexalign import ids
 from chexalign.data.base import DropStudyError
 from chexalign.data.chexalign_rows import SavedRow, saved_rows
 from chexalign.data.images import image_ref
+from chexalign.data.layout import inside
 from chexalign.errors import UserError
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
@@ -27,6 +28,8 @@ _PATIENT = re.compile(r"(?:^|/)(p\d{8})/")
 
 @dataclass(slots=True)
 class _Tables:
+    root: Path | None  # of the image files; None where the rows hold whole paths
+    images: Path  # where images go that have to be decoded
     studies: dict[str, Study] = field(default_factory=dict)
     prompts: dict[str, Prompt] = field(default_factory=dict)
     candidates: dict[str, Candidate] = field(default_factory=dict)
@@ -53,21 +56,21 @@ def import_chexalign(
             "Imported tables would be mixed with those of another run.",
             "Name a folder that does not exist yet with --to.",
         )
-    tables = _Tables()
+    tables = _Tables(images, run.images)
     for folder in folders:
         for row in saved_rows(folder, split):
-            _take(tables, row, images)
+            _take(tables, row)
     return _write(tables, run, [str(folder.name) for folder in folders])
 
 
-def _take(tables: _Tables, row: SavedRow, root: Path | None) -> None:
+def _take(tables: _Tables, row: SavedRow) -> None:
     if not row.reference.strip():
         tables.dropped["findings_empty"] += 1
         return
     study_id = ids.digest("chexalign", row.images, row.reference, row.prompt)
     if study_id not in tables.studies:
         patient = next((m[1] for path in row.images if (m := _PATIENT.search(path))), study_id)
-        found = tuple(ref for path in row.images[:2] if (ref := _image(tables, path, root)))
+        found = tuple(ref for path in row.images[:2] if (ref := _image(tables, path)))
         tables.studies[study_id] = Study(
             study_id, patient, found, row.indication, row.reference, None, (), "prefer", "chexalign", "not stated"
         )
@@ -110,9 +113,12 @@ def _pair(tables: _Tables, row: SavedRow, prompt: Prompt, made: Sequence[Candida
     tables.pairs[pair.id] = pair
 
 
-def _image(tables: _Tables, path: str, root: Path | None) -> ImageRef | None:
+def _image(tables: _Tables, path: str) -> ImageRef | None:
     try:
-        return image_ref(Path(path) if root is None else root / path.lstrip("/"), "unknown")
+        found = Path(path) if tables.root is None else inside(tables.root, path.lstrip("/"))
+        if found is None:
+            raise DropStudyError("image_outside_the_folder")
+        return image_ref(found, "unknown", into=tables.images)
     except DropStudyError as reason:
         tables.dropped[str(reason)] += 1
         return None

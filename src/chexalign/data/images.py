@@ -101,13 +101,14 @@ def _ref(path: str, data: bytes, size: tuple[int, int], view: View, role: Role) 
 
 def _read(path: Path, limits: Limits) -> bytes:
     try:
+        str(path).encode()  # a table can hold it
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             raise DropStudyError("image_unreadable")
         if status.st_size > limits.bytes:
             raise DropStudyError("image_too_large")
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name of a file at all
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name of a file
         raise DropStudyError("image_missing") from None
     except OSError:
         raise DropStudyError("image_unreadable") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,21 +42,21 @@ def inside(root: Path, name: str | Path | None) -> Path | None:
     that is how trees are put together; a file that is a link must then end in the tree or below its own folder.
     There need be no such file.
     """
-    if not name or Path(name).is_absolute():
+    if not name or "\0" in str(name) or Path(name).is_absolute():
         return None
     path = Path(os.path.normpath(root / name))
     if not path.is_relative_to(os.path.normpath(root)):
         return None
     try:
-        if path.is_symlink():
-            end = path.resolve(strict=True)
-            return path if any(end.is_relative_to(top.resolve()) for top in (root, path.parent)) else None
-        os.fsencode(path)
-    except FileNotFoundError:  # a link to nothing: the file is missing
+        str(path).encode()  # a table can hold it
+        if not path.is_symlink():
+            return path
+        end = path.resolve(strict=True)
+    except FileNotFoundError:  # a link to nothing
         return path
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is none
         return None
-    return None if "\0" in str(name) else path
+    return path if any(end.is_relative_to(top.resolve()) for top in (root, path.parent)) else None
 
 
 def find_file(folders: Sequence[Path], names: Sequence[str], source: str) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from chexalign.data.layout import inside as inside
 from chexalign.errors import UserError
 
 _BLOCK_CHARS = 1 << 20
@@ -120,14 +120,6 @@ def whole(value: Any) -> int | None:
 def field(row: Any, name: str) -> Any:
     """The value of a field; None where the row is no mapping or has none of that name."""
     return row.get(name) if isinstance(row, Mapping) else None
-
-
-def inside(folder: Path, name: str | None) -> Path | None:
-    """The path of a file under a folder by its relative name; None for a name that leads out of it, or is none."""
-    if not name or "\0" in name or not _writable(name) or Path(name).is_absolute():
-        return None
-    path = os.path.normpath(folder / name)
-    return Path(path) if Path(path).is_relative_to(os.path.normpath(folder)) else None
 
 
 def _writable(text: str) -> bool:

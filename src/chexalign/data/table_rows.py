@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chexalign.data.images import view_of
+from chexalign.data.layout import inside
 from chexalign.data.rows import read_rows
 from chexalign.errors import UserError
 from chexalign.recipe import ColumnsSpec
@@ -118,5 +118,5 @@ def _inside(base: Path, path: str) -> str:
     """The path of an image; empty for a relative one that leads out of its folder."""
     if Path(path).is_absolute():
         return path
-    whole = os.path.normpath(base / path)
-    return whole if Path(whole).is_relative_to(os.path.normpath(base)) else ""
+    found = inside(base, path)
+    return "" if found is None else str(found)
