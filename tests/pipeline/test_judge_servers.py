@@ -100,4 +100,6 @@ def test_the_chat_template_gives_the_models_prompt_at_the_server(url: str) -> No
     with opener.open(request, timeout=10) as response:
         prompt = json.loads(response.read())["prompt"]
     begin = prompt.partition("<|user|>")[0]  # the token that begins a text, or nothing where the tokenizer adds it
-    assert prompt.removeprefix(begin) == "<|user|>\nCompare.\n</s>\n<|assistant|>\n</s>\n<|assistant|>\n"
+    end = prompt.partition("Compare.\n")[2].partition("\n")[0]  # the end token of this model
+    assert end in ("</s>", "<|im_end|>")
+    assert prompt.removeprefix(begin) == f"<|user|>\nCompare.\n{end}\n<|assistant|>\n{end}\n<|assistant|>\n"

@@ -1,4 +1,4 @@
-"""How judges that are language models ask their server: many rows at once, each row's failure its own."""
+"""How judges that are language models ask: many rows at once, each row's failure its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from chexalign import ids
 from chexalign.engines.endpoint import Client
-from chexalign.engines.endpoint_answer import Call
+from chexalign.engines.endpoint_answer import Call, Choice
 from chexalign.engines.endpoint_errors import TooLongError
+from chexalign.engines.local_chat import TOO_LONG
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.texts import without_words
@@ -23,50 +24,44 @@ _CHAT_MARKS = re.compile(r"<\|[^<>|\s]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|\[
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a call has no answer."""
+class Chat(Protocol):
+    """A chat model that answers calls: `ServedChat`, or `engines.local_chat.LocalChat`."""
 
-    reason: str
+    def answers(self, calls: Sequence[Call]) -> list[Choice | str]:
+        """For each call, in order, its answer, or as a text why there is none."""
+        ...
 
-
-def endpoint_spec(judge: str, options: dict[str, Any]) -> EndpointSpec:
-    """The server that a judge's options describe.
-
-    Raises: UserError for an option that is missing, unknown or of the wrong kind.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return EndpointSpec(**options)
-    except ValidationError as e:
-        first = e.errors(include_input=False, include_url=False)[0]
-        known = ", ".join(EndpointSpec.model_fields)
-        raise UserError(
-            f"judge {judge}: the option {'.'.join(map(str, first['loc']))}",
-            f"{first['msg']}; besides the judge's own, the options of a server are: {known}.",
-            "A judge that is a model behind a server needs at least `url` and `model`.",
-        ) from None
+    def close(self) -> None:
+        """Ends what waits, and lets go of what it holds."""
+        ...
 
 
-def ask_each(client: Client, calls: Sequence[Call]) -> list[tuple[str, bool] | Failure]:
-    """For each call the text of the answer and whether it is whole, or why there is none; in order.
+class ServedChat:
+    """A chat model behind a server, which any number of threads may ask: together they keep its `concurrency`."""
 
-    A call that fails for good is followed by a harmless one: if that fails too, the trouble is not the row's.
-    Raises: UserError when the server answers nothing at all.
-    """
+    def __init__(self, spec: EndpointSpec) -> None:
+        self._client = Client(spec)
 
-    def one(call: Call) -> tuple[str, bool] | Failure:
+    def answers(self, calls: Sequence[Call]) -> list[Choice | str]:
+        """For each call, in order, its answer, or as a text why there is none.
+
+        A call that fails for good is followed by a harmless one: if that fails too, the trouble is not the row's.
+        Raises: UserError when the server answers nothing at all.
+        """
+        return self._client.map(self._answer, calls)
+
+    def close(self) -> None:
+        """Lets what waits fail, and closes the connections."""
+        self._client.close()
+
+    def _answer(self, call: Call) -> Choice | str:
         try:
-            choice = client.ask(call, fatal=False).choices[0]
+            return self._client.ask(call, fatal=False).choices[0]
         except TooLongError:
-            return Failure("the prompt does not fit into the model's context")
+            return TOO_LONG
         except UserError as e:
-            client.ask(_HARMLESS)
-            return Failure(e.what)
-        return choice.text, choice.finish == "stop"
-
-    return client.map(one, calls)
+            self._client.ask(_HARMLESS)
+            return e.what
 
 
 def unasked(pair: TextPair, *, of_empty: float | None) -> Judgement | None:
@@ -84,25 +79,25 @@ def unasked(pair: TextPair, *, of_empty: float | None) -> Judgement | None:
 
 
 def score_each(
-    client: Callable[[], Client],
+    chat: Callable[[], Chat],
     pairs: Sequence[TextPair],
     *,
     call: Callable[[TextPair], Call],
     read: Callable[[str, bool], Judgement],
     of_empty: float | None,
 ) -> list[Judgement]:
-    """One judgement per pair, each distinct pair asked about once; without an open pair no client is made.
+    """One judgement per pair, each distinct pair asked about once; without an open pair no model is asked for.
 
     `call` is the request about a pair, and `read` the judgement by an answer's text and whether it is whole.
     """
     known = {pair: unasked(pair, of_empty=of_empty) for pair in pairs}
     open_ = [pair for pair, judgement in known.items() if judgement is None]
-    answers = ask_each(client(), [call(pair) for pair in open_]) if open_ else []
+    answers = chat().answers([call(pair) for pair in open_]) if open_ else []
     for pair, answer in zip(open_, answers, strict=True):
-        if isinstance(answer, Failure):
-            known[pair] = Judgement(None, status="error", reason=answer.reason)
+        if isinstance(answer, str):
+            known[pair] = Judgement(None, status="error", reason=answer)
         else:
-            known[pair] = read(*answer)
+            known[pair] = read(answer.text, answer.finish == "stop")
     return [judgement for pair in pairs if (judgement := known[pair]) is not None]
 
 
@@ -148,8 +143,3 @@ class PromptFile:
     def digest(self) -> str:
         """Eight hex digits that name the wording."""
         return ids.digest(self.text, length=8)
-
-
-def slug(model: str) -> str:
-    """A model's name as it stands in a version: without its owner, and without what parts names."""
-    return re.sub(r"[^\w.]+", "-", model.rpartition("/")[2]).strip("-") or "model"

@@ -41,7 +41,9 @@ class Judge(Protocol):
     What a judge with the attribute `dear = True` says is kept on disk, and it is not asked about the same texts again,
     in any run, as long as its name, version and options are the same; so whatever changes its scores changes its
     version. One that sends texts to a server has the `EndpointSpec` of it as its attribute `endpoint`, and is dear
-    unless it says `dear = False`.
+    unless it says `dear = False`; several threads ask it at the same time. Options that are named by the attribute
+    `ways` change no score. One with `fills_gpu = True` is asked by one process per GPU, and one that has `close()` is
+    told when it is asked no more.
     """
 
     name: str

@@ -1,48 +1,48 @@
-"""GREEN: a language model that counts the errors of a report, asked through a server, and other models asked alike."""
+"""GREEN: a language model that counts the errors of a report, and other models that are asked alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from chexalign import ids
-from chexalign.engines.endpoint import Client
 from chexalign.engines.endpoint_answer import Call
+from chexalign.engines.local_chat import Dtype
 from chexalign.errors import UserError
-from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
+from chexalign.judges.asking import PromptFile
 from chexalign.judges.base import Judgement, TextPair
+from chexalign.judges.chat_judge import ChatJudge
 from chexalign.judges.green_parse import SECTIONS, Compat, Parsed, green_compat, parse_green
-from chexalign.judges.texts import Preparation, check_preparation, prepared
+from chexalign.judges.texts import Preparation
 
 _WORDS = 300  # of each report, from its start
 _OFFICIAL = Path(__file__).with_name("children") / "green_official.py"
+_PACKAGE = Path(__file__).parents[1]
+_RECIPES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")  # of an installed package, of a source tree
 
 
-class GreenJudge:
-    """GREEN by a GREEN model behind a server: matched findings / (matched findings + significant errors), in [0, 1].
+class GreenJudge(ChatJudge):
+    """GREEN by a GREEN model: matched findings / (matched findings + significant errors), in [0, 1].
 
     Greedy, with the official prompt and the first 300 words of each report. The prompt is to be followed by an empty
-    turn of the assistant, as those models were used: recipes/chat_templates/green.jinja, which the server has to be
-    started with, writes it. Parts: `matched`, `n_significant`, `n_insignificant`, the counts by kind
-    `significant.a` to `insignificant.f` (a false finding, b missing finding, c place, d severity, e false comparison,
-    f missing comparison), and `compat`, what the official code makes of the answer. Notes hold the answer and its
-    sentences. An answer in which a section is missing or malformed is unparsed (`green_parse.parse_green` has the
-    rule), one cut at `max_new_tokens` too. A request that fails for good makes its row an error.
-    An empty candidate scores 0 unasked.
+    turn of the assistant, as those models were used: recipes/chat_templates/green.jinja writes it. A server has to be
+    started with that template; with `folder` it takes the place of the tokenizer's own. Parts: `matched`,
+    `n_significant`, `n_insignificant`, the counts by kind `significant.a` to `insignificant.f` (a false finding,
+    b missing finding, c place, d severity, e false comparison, f missing comparison), and `compat`, what the official
+    code makes of the answer. Notes hold the answer and its sentences. An answer in which a section is missing or
+    malformed is unparsed (`green_parse.parse_green` has the rule), one cut at `max_new_tokens` too. What cannot be
+    asked is an error of its row. An empty candidate scores 0 unasked.
 
     Source: Ostmeier et al. 2024 (arXiv:2405.03595); green-score 0.0.12.
     """
 
     name = "green"
-    version = "1"
     describe: ClassVar[dict[str, str]] = {
         "license": "that of the model",
-        "needs": "a server of a GREEN model (`url`, `model`), and its prompt: `template` or `python`",
+        "needs": "a GREEN model in a `folder` or behind a server (`url`, `model`); its prompt: `template` or `python`",
         "cost": "about 2.2 to 2.7 s per report with 7B in fp16 on one A100, unbatched (published)",
     }
+    _dtype: ClassVar[Dtype] = "fp16"  # as in the official code
 
     def __init__(
         self,
@@ -52,42 +52,21 @@ class GreenJudge:
         empty_turn: Literal["template", "message"] = "template",
         texts: Preparation = "clean",
         max_new_tokens: int = 1024,
-        **server: Any,
+        **model: Any,
     ) -> None:
-        """Nothing is sent yet.
+        """Nothing is asked yet.
 
         `template` is a file with the prompt, `{reference}` and `{candidate}` in it; `python` is the interpreter of an
-        environment with the official package, which is asked for it. `empty_turn` says who adds it: the chat template
-        of the server, or a message from here, for servers whose template is their own; llama.cpp then makes another
-        prompt of it. `texts` says whether reports are cleaned first, as CheXalign does.
-        `server` are the fields of EndpointSpec: url, model, concurrency, endpoint_is_mine, ...
+        environment with the official package, which is asked for it. `empty_turn` says who adds it: the chat template,
+        or a message from here, for servers whose template is their own; llama.cpp then makes another prompt of it.
+        `texts` says whether reports are cleaned first, as CheXalign does. `model` says where it is, see `ChatJudge`.
         Raises: UserError for options that are missing or wrong, and a prompt that is not GREEN's.
         """
-        check_preparation(self.name, texts)
         if empty_turn not in ("template", "message"):
             raise TypeError(f"{self.name} with empty_turn {empty_turn}")
-        self.endpoint = endpoint_spec(self.name, server)
-        self._prompt, self._texts, self._max_tokens = self._find_prompt(template, python), texts, max_new_tokens
-        self._empty_turn = empty_turn
-        options = (self._prompt.text, texts, max_new_tokens, empty_turn, self.endpoint.extra_body)
-        self.version = f"{type(self).version}-{slug(self.endpoint.model)}-{ids.digest(*options, length=8)}"
-
-    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
-        """One judgement per pair, in order; each distinct pair is asked about once, many at the same time.
-
-        Raises: UserError when the server answers nothing at all.
-        """
-        return score_each(
-            lambda: self._client,
-            prepared(pairs, self._texts),
-            call=self._call,
-            read=self._read,
-            of_empty=0.0,
-        )
-
-    @cached_property
-    def _client(self) -> Client:
-        return Client(self.endpoint)
+        self._prompt, self._empty_turn = self._find_prompt(template, python), empty_turn
+        wording = (self._prompt.text, texts, max_new_tokens, empty_turn)
+        super().__init__(texts=texts, max_new_tokens=max_new_tokens, wording=wording, model=model)
 
     def _call(self, pair: TextPair) -> Call:
         messages = [{"role": "user", "content": self._prompt.render(_cut(pair.candidate), _cut(pair.reference))}]
@@ -113,6 +92,10 @@ class GreenJudge:
         prompt = PromptFile.load(template) if template else PromptFile(_ask_official(str(python)))
         check_green_prompt(prompt)
         return prompt
+
+    def _chat_template(self) -> str | None:
+        places = (folder / "chat_templates/green.jinja" for folder in _RECIPES)
+        return next(place for place in places if place.is_file()).read_text("utf-8")
 
 
 class GreenCompatJudge(GreenJudge):
@@ -142,9 +125,10 @@ class GreenStyleJudge(GreenJudge):
     name = "green_style"
     describe: ClassVar[dict[str, str]] = {
         "license": "that of the model",
-        "needs": "a server of a chat model (`url`, `model`)",
+        "needs": "a chat model in a `folder` or behind a server (`url`, `model`)",
         "cost": "one answer of about 200 tokens per report",
     }
+    _dtype: ClassVar[Dtype] = "bf16"
 
     def _find_prompt(self, template: str | None, python: str | None) -> PromptFile:
         if python is not None:
@@ -154,6 +138,9 @@ class GreenStyleJudge(GreenJudge):
                 resources.files("chexalign.judges").joinpath("prompts/green_style.txt").read_text("utf-8")
             )
         return PromptFile.load(template)
+
+    def _chat_template(self) -> str | None:
+        return None  # any model, so its own
 
 
 _ERRORS = ("significant", "insignificant")

@@ -6,22 +6,20 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
-from chexalign import ids
-from chexalign.engines.endpoint import Client
 from chexalign.engines.endpoint_answer import Call
 from chexalign.errors import UserError
-from chexalign.judges.asking import PromptFile, endpoint_spec, score_each, slug
+from chexalign.judges.asking import PromptFile
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.texts import Preparation, check_preparation, prepared
+from chexalign.judges.chat_judge import ChatJudge
+from chexalign.judges.texts import Preparation
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
-class LLMJudge:
-    """A chat model behind a server, asked with a prompt of yours; the value is in [0, 1], from `worst` to `best`.
+class LLMJudge(ChatJudge):
+    """A chat model, asked with a prompt of yours; the value is in [0, 1], from `worst` to `best`.
 
     Greedy. The score is what a regular expression finds in the answer, or what stands at a path in its JSON. An answer
     without it, with several that differ, with one beyond `worst` and `best`, or cut at `max_new_tokens`, is unparsed.
@@ -30,10 +28,10 @@ class LLMJudge:
     """
 
     name = "llm"
-    version = "1"
     describe: ClassVar[dict[str, str]] = {
         "license": "that of the model",
-        "needs": "a server of a chat model (`url`, `model`), `prompt`, `pattern` or `json_path`, `worst`, `best`",
+        "needs": "a chat model in a `folder` or behind a server (`url`, `model`), `prompt`, `pattern` or `json_path`, "
+        "`worst`, `best`",
         "cost": "one answer per report",
     }
 
@@ -45,22 +43,18 @@ class LLMJudge:
         best: float,
         pattern: str | None = None,
         json_path: str | None = None,
-        label: str | None = None,
         texts: Preparation = "clean",
         max_new_tokens: int = 512,
-        **server: Any,
+        **model: Any,
     ) -> None:
-        r"""Nothing is sent yet.
+        r"""Nothing is asked yet.
 
         `prompt` is a file with `{candidate}` and `{reference}` in it; `pattern` a regular expression whose group is
         the score, as `Score: (\d+)`; `json_path` names keys and indexes with dots between them, as `result.score`;
-        `label` makes the name `llm-LABEL`; `server` are the fields of EndpointSpec.
+        `model` says where the model is, see `ChatJudge`.
         Raises: UserError for options that are missing or wrong.
         """
-        check_preparation(self.name, texts)
-        self.endpoint = endpoint_spec(self.name, server)
-        self._prompt, self._texts, self._max_tokens = PromptFile.load(prompt), texts, max_new_tokens
-        self._worst, self._best = float(worst), float(best)
+        self._prompt, self._worst, self._best = PromptFile.load(prompt), float(worst), float(best)
         self._pattern, self._path = _compile(pattern, json_path), (json_path or "").split(".")
         if not math.isfinite(self._best - self._worst) or self._worst == self._best:
             raise UserError(
@@ -68,27 +62,8 @@ class LLMJudge:
                 "The model's score is read on the scale between them.",
                 "Give the scores that the prompt asks for, e.g. worst: 1 and best: 5, or worst: 10 and best: 0.",
             )
-        options = (self._prompt.text, pattern, json_path, self._worst, self._best, texts, max_new_tokens)
-        self.name = f"llm-{label}" if label else type(self).name
-        digest = ids.digest(*options, self.endpoint.extra_body, length=8)
-        self.version = f"{type(self).version}-{slug(self.endpoint.model)}-{digest}"
-
-    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
-        """One judgement per pair, in order; each distinct pair is asked about once, many at the same time.
-
-        Raises: UserError when the server answers nothing at all.
-        """
-        return score_each(
-            lambda: self._client,
-            prepared(pairs, self._texts),
-            call=self._call,
-            read=self._read,
-            of_empty=0.0,
-        )
-
-    @cached_property
-    def _client(self) -> Client:
-        return Client(self.endpoint)
+        wording = (self._prompt.text, pattern, json_path, self._worst, self._best, texts, max_new_tokens)
+        super().__init__(texts=texts, max_new_tokens=max_new_tokens, wording=wording, model=model)
 
     def _call(self, pair: TextPair) -> Call:
         content = self._prompt.render(pair.candidate, pair.reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -86,6 +86,7 @@ class About:
     version: str
     dear: bool  # whether its scores, or those of a judge inside, are kept in the store
     endpoints: tuple[EndpointSpec, ...]  # the servers that it sends texts to
+    fills_gpu: bool = False  # whether it holds a model that takes a GPU for itself, where there is one
 
     def substance(self) -> dict[str, Any]:
         """What its scores in a run depend on, beside its options and the texts."""
@@ -102,7 +103,8 @@ def about_judge(spec: Any) -> About:
 
     version = make_judge(spec, note).version
     endpoints = [found for judge in leaves if isinstance(found := getattr(judge, "endpoint", None), EndpointSpec)]
-    return About(version, any(map(_is_dear, leaves)), tuple(endpoints))
+    fills_gpu = any(getattr(judge, "fills_gpu", False) for judge in leaves)
+    return About(version, any(map(_is_dear, leaves)), tuple(endpoints), fills_gpu)
 
 
 def score_store_folder(run: RunFolder) -> Path:
@@ -192,7 +194,7 @@ def _is_dear(judge: Judge) -> bool:
 
 def _substance(judge: Judge, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that can change a score: of a server the model alone, and of a file its content too."""
-    ways = {*EndpointSpec.model_fields} - {"model", "extra_body"} if hasattr(judge, "endpoint") else set()
+    ways: Collection[str] = getattr(judge, "ways", ())
     return {name: _with_content(value) for name, value in options.items() if name not in ways}
 
 
