@@ -149,3 +149,56 @@ def table_rows(folder: Path, *, studies: int = 12) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+PLUS = (
+    *("path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_patient_id", "patient_report_date_order"),
+    *("report", "section_narrative", "section_clinical_history", "section_history", "section_comparison"),
+    *("section_technique", "section_procedure_comments", "section_findings", "section_impression"),
+    *("section_end_of_impression", "section_summary", "section_accession_number", "age", "sex", "race", "ethnicity"),
+    *("interpreter_needed", "insurance_type", "recent_bmi", "deceased", "split"),
+)
+
+
+def plus_row(
+    patient: int, study: int, view: int, *, split: str = "train", lateral: bool = False, **cells: Any
+) -> dict[str, Any]:
+    """A row of the table of CheXpert Plus, which is one image; `cells` replace or fill columns."""
+    name = f"{split}/patient{patient:05d}/study{study}/view{view}_{'lateral' if lateral else 'frontal'}"
+    row = dict.fromkeys(PLUS, "") | {
+        "path_to_image": f"{name}.jpg",
+        "path_to_dcm": f"{name}.dcm",
+        "frontal_lateral": "Lateral" if lateral else "Frontal",
+        "ap_pa": "" if lateral else "AP",
+        "deid_patient_id": f"patient{patient:05d}",
+        "patient_report_date_order": study,
+        "section_findings": f"\n{FINDINGS[(patient + study) % len(FINDINGS)].upper()}\n",
+        "section_impression": "\n1. NO ACUTE PROCESS.\n\n2. LINES AS ABOVE.\n",
+        "section_clinical_history": "\nCough. \n",
+        "section_history": "\n",
+        "split": split,
+    }
+    return row | cells
+
+
+def plus_tree(root: Path, *, patients: int = 12) -> Path:
+    """CheXpert Plus with PNG images: two studies per patient, the second with a lateral image; two patients are valid.
+
+    The second study of every third patient has no findings.
+    """
+    rows = []
+    for patient in range(1, patients + 1):
+        split = "valid" if patient > patients - 2 else "train"
+        missing = {"section_findings": "\n"} if patient % 3 == 0 else {}
+        rows += [plus_row(patient, 1, 1, split=split), plus_row(patient, 2, 1, split=split, **missing)]
+        rows.append(plus_row(patient, 2, 2, split=split, lateral=True, **missing))
+    write_plus(root, rows)
+    for row in rows:
+        write_image(root / "PNG" / Path(row["path_to_image"]).with_suffix(".png"), seed=1)
+    return root
+
+
+def write_plus(root: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The table of CheXpert Plus, with the unnamed column of numbers in front that some exports have."""
+    numbered = [[n, *row.values()] for n, row in enumerate(rows)]
+    return write_csv(root / "df_chexpert_plus_240401.csv", ("", *PLUS), numbered)
