@@ -28,20 +28,24 @@ _GROUPS = tuple(
         "interstitial lung disease|pulmonary fibrosis|fibrosis|infiltration",
         "nodule|mass|nodule or mass|lung lesion|lung tumor|calcification",
         "lung cyst|lung cavity|emphysema|chronic obstructive pulmonary disease",
-        "enlarged cardiomediastinum|cardiomegaly|aortic enlargement|enlarged pulmonary artery|mediastinal shift",
         "aortic enlargement|calcification",
         "pleural effusion|pleural thickening|pleural abnormality other than effusion",
         "fracture|rib fracture|clavicle fracture",
     )
 )
-_GENERAL = "lung opacity"  # of which these are cases, without being cases of each other
-_CASES = frozenset(
-    (
-        *("edema", "consolidation", "pneumonia", "atelectasis", "infiltration", "tuberculosis", "lung cavity"),
-        *("lung lesion", "nodule", "mass", "nodule or mass", "lung tumor"),
-        *("interstitial lung disease", "pulmonary fibrosis", "fibrosis"),
-    )
-)
+# General findings with some of their cases, which need not be cases of each other.
+_CASES_OF = {
+    "lung opacity": frozenset(
+        (
+            *("edema", "consolidation", "pneumonia", "atelectasis", "infiltration", "tuberculosis", "lung cavity"),
+            *("lung lesion", "nodule", "mass", "nodule or mass", "lung tumor"),
+            *("interstitial lung disease", "pulmonary fibrosis", "fibrosis"),
+        )
+    ),
+    "enlarged cardiomediastinum": frozenset(
+        ("cardiomegaly", "aortic enlargement", "enlarged pulmonary artery", "mediastinal shift")
+    ),
+}
 _IN_ONE_BOX = (frozenset({"pleural effusion", "atelectasis"}),)  # a box around one often holds the other as well
 
 
@@ -61,7 +65,7 @@ def may_both_be(one: str, other: str, *, in_a_box: bool = False) -> bool:
     groups = (*_GROUPS, *_IN_ONE_BOX) if in_a_box else _GROUPS
     if one == other or any(one in group and other in group for group in groups):
         return True
-    return _GENERAL in (one, other) and bool(_CASES & {one, other})
+    return other in _CASES_OF.get(one, ()) or one in _CASES_OF.get(other, ())
 
 
 def clearly_absent(findings: Iterable[str], seen: Iterable[str], *, in_a_box: bool = False) -> frozenset[str]:
