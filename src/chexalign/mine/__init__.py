@@ -1,0 +1,1 @@
+"""Which questions to learn from: answers with their confidence, and items that are like those answered wrong."""
