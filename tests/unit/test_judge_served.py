@@ -16,7 +16,7 @@ from chexalign.errors import UserError
 from chexalign.judges import asking
 from chexalign.judges.asking import PromptFile
 from chexalign.judges.base import TextPair
-from chexalign.judges.chat_judge import slug
+from chexalign.judges.checkpoints import slug
 from chexalign.judges.green import GreenCompatJudge, GreenJudge
 from chexalign.judges.llm import LLMJudge
 from chexalign.judges.stage import make_judge

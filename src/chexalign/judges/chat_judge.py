@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from chexalign.engines.local_chat import Dtype, LocalChat, LocalChatSpec
 from chexalign.errors import UserError
 from chexalign.judges.asking import Chat, ServedChat, score_each
 from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.checkpoints import checkpoint_digest
+from chexalign.judges.checkpoints import checkpoint_digest, slug
 from chexalign.judges.texts import Preparation, check_preparation, prepared
 from chexalign.recipe_engines import EndpointSpec
 
@@ -94,11 +93,6 @@ class ChatJudge:
     def _chat_template(self) -> str | None:
         """The template of a model in a folder that stands in for its tokenizer's own, where the judge has one."""
         return None
-
-
-def slug(model: str) -> str:
-    """A model's name as it stands in a version: without its owner, and without what parts names."""
-    return re.sub(r"[^\w.]+", "-", model.rpartition("/")[2]).strip("-") or "model"
 
 
 def _endpoint_spec(judge: str, options: dict[str, Any]) -> EndpointSpec:

@@ -1,7 +1,8 @@
-"""Models in folders, as judges name them: by what is in their files."""
+"""What models are called in the versions of judges: by their names, and by what is in their files."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -23,3 +24,8 @@ def checkpoint_digest(folder: Path) -> str:
 @cache
 def _digest(folder: Path, look: frozenset[tuple[str, int, int]]) -> str:
     return ids.folder_digest(folder, _FILES)[:_LENGTH]
+
+
+def slug(model: str) -> str:
+    """A model's name as it stands in a version: without its owner, and without what parts names."""
+    return re.sub(r"[^\w.]+", "-", model.rpartition("/")[2]).strip("-") or "model"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from chexalign import ids
+from chexalign.engines.device import device_here
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.chexbert_model import CLASSES, HEADS, CheXbert, read_checkpoint
@@ -40,7 +41,7 @@ class CheXbertJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "that of chexbert.pth",
         "needs": "`checkpoint` (chexbert.pth); the vocabulary of bert-base-uncased (`vocabulary`)",
-        "cost": "about 20 distinct reports per second on two CPU cores",
+        "cost": "one pass of a BERT of base size per distinct report",
     }
 
     def __init__(
@@ -118,8 +119,6 @@ class CheXbertJudge:
 
     @cached_property
     def _model(self) -> CheXbert:
-        import torch
-
         weights = read_checkpoint(self._checkpoint)
         n, there = len(weights["bert.embeddings.word_embeddings.weight"]), self._tokenizer.get_vocab_size()
         if n != there:
@@ -128,8 +127,7 @@ class CheXbertJudge:
                 f"The vocabulary {self._vocabulary} has {there}, so the two do not belong together.",
                 "Give vocab.txt of bert-base-uncased as `vocabulary`.",
             )
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return CheXbert(weights, device)
+        return CheXbert(weights, self._device or device_here())
 
 
 def f1_over(judgements: Sequence[Judgement], labels: Sequence[str]) -> dict[str, float]:

@@ -7,27 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chexalign.errors import UserError
+from chexalign.judges.chexpert_terms import LABELS
 
 if TYPE_CHECKING:
     import torch
 
-HEADS: tuple[str, ...] = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
-"""The label of each head of the checkpoint; only this module reads heads by their position."""
+HEADS: tuple[str, ...] = LABELS
+"""The label of each head of the checkpoint, in CheXpert's order; only this module reads heads by their position."""
 
 CLASSES: tuple[Literal["blank", "positive", "negative", "uncertain"], ...] = (
     "blank",
