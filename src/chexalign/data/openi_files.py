@@ -1,0 +1,53 @@
+"""The images of OpenI in the layouts of its two editions, for collections that ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chexalign.data import openi
+from chexalign.data.images import view_of
+from chexalign.data.layout import not_there, read_columns
+from chexalign.data.openi_png import VIEWS_NAME, image_key
+from chexalign.errors import UserError
+from chexalign.types import View
+
+IMAGES = ("NLMCXR_png", "images/images_normalized", "images", ".")
+REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "NLMCXR_reports", openi.ARCHIVE_NAME)
+
+
+def image_files(folders: Sequence[Path], source: str) -> dict[str, Path]:
+    """The PNG files of the first folder that has any, by what the names of both editions have in common.
+
+    Raises: UserError when none has any.
+    """
+    for folder in folders:
+        if files := {image_key(path.name): path for path in sorted(folder.glob("*.png"))}:
+            return files
+    raise not_there(folders[0].parent, f"{folders[0].name} with the PNG images of OpenI (option images)", source)
+
+
+def reports_path(root: Path, archive: Path | None, source: str) -> Path:
+    """The folder or the archive of the reports.
+
+    Raises: UserError when there is none.
+    """
+    for path in [archive] if archive else [root / name for name in REPORTS]:
+        if path.exists():
+            return path
+    raise not_there(root, f"{' or '.join(REPORTS)} with the reports", source)
+
+
+def image_views(root: Path, source: str) -> dict[str, View]:
+    """The view of each image that is known: by the table of views, or else by the collection's DICOM headers.
+
+    Raises: UserError when there is neither.
+    """
+    if (root / VIEWS_NAME).is_file():
+        rows = read_columns(root / VIEWS_NAME, ("filename", "projection"), source)
+        return {image_key(name): view_of(projection) for name, projection in rows}
+    try:
+        headers = openi.find_packaged(openi.HEADERS_NAME)
+    except UserError:
+        raise not_there(root, f"{VIEWS_NAME}, which says of each image whether it is frontal,", source) from None
+    return {image_key(name): view_of(view) for name, view in openi.read_views(headers).items()}
