@@ -25,7 +25,7 @@ LEVELS: list[set[str]] = [
     },
     {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},
-    {"sample", "train", "evaluate"},
+    {"sample", "train", "evaluate", "mine", "audit"},
     {"demo", "present"},
     {"workflow"},
     {"cli"},

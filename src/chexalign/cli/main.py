@@ -17,6 +17,7 @@ from chexalign.privacy import go_offline
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("chexalign.cli.demo", "run the built-in example and write its report"),
+    "data": ("chexalign.cli.data", "make the tables of a collection, check them for leaks, describe them"),
     "run": ("chexalign.cli.run", "run a recipe, every stage that is not done yet"),
     "sft": ("chexalign.cli.sft", "fine-tune the policy on references"),
     "sample": ("chexalign.cli.sample", "draw candidate reports"),
