@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,51 @@ def write_plus(root: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """The table of CheXpert Plus, with the unnamed column of numbers in front that some exports have."""
     numbered = [[n, *row.values()] for n, row in enumerate(rows)]
     return write_csv(root / "df_chexpert_plus_240401.csv", ("", *PLUS), numbered)
+
+
+def hf_rows(n: int, *, first: int = 0) -> list[dict[str, Any]]:
+    """Rows of a Hugging Face dataset with an image inside each, two studies per patient."""
+    rows = []
+    for i in range(first, first + n):
+        buffer = BytesIO()
+        Image.frombytes("L", (24, 24), random.Random(i).randbytes(24 * 24)).save(buffer, format="PNG")
+        rows.append(
+            {
+                "patient": f"p{i // 2}",
+                "findings": FINDINGS[i % len(FINDINGS)],
+                "images": {"bytes": buffer.getvalue(), "path": f"{i}.png"},
+                "view": i % 2,
+            }
+        )
+    return rows
+
+
+def write_arrow(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """An Arrow file as `save_to_disk` of the library datasets writes one, the names of views in its metadata."""
+    import pyarrow as pa
+
+    features = {"view": {"names": ["frontal", "lateral"], "_type": "ClassLabel"}, "images": {"_type": "Image"}}
+    table = pa.Table.from_pylist([dict(row) for row in rows])
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as f, pa.ipc.new_stream(f, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    return path
+
+
+def hf_saved(folder: Path, rows: Sequence[Mapping[str, Any]], *, shards: int = 1) -> Path:
+    """One split as `save_to_disk` writes it."""
+    size = -(-len(rows) // shards)
+    names = [f"data-{n:05d}-of-{shards:05d}.arrow" for n in range(shards)]
+    for n, name in enumerate(names):
+        write_arrow(folder / name, rows[n * size : (n + 1) * size])
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
+    return folder
+
+
+def hf_tree(root: Path) -> Path:
+    """A dataset with the splits train, of two files, and test."""
+    hf_saved(root / "train", hf_rows(12), shards=2)
+    hf_saved(root / "test", hf_rows(4, first=12))
+    (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    return root

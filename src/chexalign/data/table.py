@@ -17,7 +17,7 @@ from chexalign.data.options import ReportOptions
 from chexalign.data.table_rows import TableRow, read_studies
 from chexalign.errors import UserError
 from chexalign.recipe import ColumnsSpec
-from chexalign.types import Study
+from chexalign.types import ImageRef, Study, View
 
 SOURCE = "table"
 NO_LICENSE = "not stated"
@@ -34,17 +34,14 @@ class Table(ReportOptions):
     """The studies of a CSV, TSV, JSON lines or Parquet file, split by patient."""
 
     synthetic = False
+    source = SOURCE
 
     columns: ColumnsSpec = field(default_factory=ColumnsSpec)
     license: str = NO_LICENSE
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """The studies that have text and images, each with its split; no image is opened."""
-        if self.root is None:
-            raise UserError(
-                "data.root is missing.", "The dataset table is read from a file.", "Give data.root its path."
-            )
-        rows, dropped = read_studies(self.root, self.columns, self.images or self.root.parent)
+        rows, dropped = self._read()
         has_views = any(view != "unknown" for row in rows.values() for _, view in row.images)
         usable: dict[str, TableRow] = {}
         for i, row in rows.items():
@@ -65,15 +62,29 @@ class Table(ReportOptions):
         return Study(
             id=item.id,
             patient_id=row.patient,
-            images=tuple(image_ref(Path(path), view, into=images) for path, view in row.images),
+            images=tuple(self._image(path, view, images) for path, view in row.images),
             indication=row.indication,
             reference=row.findings,
             impression=row.impression,
             codes=(),
             split=item.split,
-            source=SOURCE,
+            source=self.source,
             license=self.license,
         )
+
+    def _read(self) -> tuple[dict[str, TableRow], Counter[str]]:
+        """The studies that the table tells of, and why rows were left out."""
+        if self.root is None:
+            raise UserError(
+                "data.root is missing.", "The dataset table is read from a file.", "Give data.root its path."
+            )
+        return read_studies(self.root, self.columns, self.images or self.root.parent)
+
+    def _is_there(self, path: str) -> bool:
+        return Path(path).is_file()
+
+    def _image(self, path: str, view: View, images: Path) -> ImageRef:
+        return image_ref(Path(path), view, into=images)
 
     def _reason(self, row: TableRow) -> str | None:
         """Why a row cannot be used, as far as that can be known without opening images."""
@@ -83,7 +94,7 @@ class Table(ReportOptions):
             return "no_image_of_the_views"
         if any(not path for path, _ in row.images):
             return "image_outside_the_folder"
-        if not all(Path(path).is_file() for path, _ in row.images):
+        if not all(self._is_there(path) for path, _ in row.images):
             return "image_missing"
         return None
 

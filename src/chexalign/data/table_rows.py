@@ -32,15 +32,25 @@ class TableRow:
 
 
 def read_studies(path: Path, columns: ColumnsSpec, base: Path) -> tuple[dict[str, TableRow], Counter[str]]:
+    """The studies of a table file; see `studies_of`.
+
+    Raises: UserError when the table cannot be read, or lacks a column.
+    """
+    return studies_of(read_rows(path), columns, path, base)
+
+
+def studies_of(
+    lines: Iterable[dict[str, Any] | None], columns: ColumnsSpec, path: Path, base: Path
+) -> tuple[dict[str, TableRow], Counter[str]]:
     """The studies by id, and why rows were left out; relative paths of images start at `base`.
 
     The rows of one id must tell the same text, and each adds its images. A relative path that leads out of `base` is
-    kept as an empty one.
-    Raises: UserError when the table cannot be read, or lacks a column.
+    kept as an empty one. `path` is what errors name.
+    Raises: UserError when a column is lacking.
     """
     found: dict[str, TableRow] = {}
     dropped = Counter[str]()
-    for line in _checked(read_rows(path), columns, path):
+    for line in _checked(lines, columns, path):
         made = _row(line, columns, base) if line is not None else None
         if made is None:
             dropped["malformed_row"] += 1
