@@ -38,7 +38,7 @@ def read_dicom(data: bytes, *, most_pixels: int) -> tuple[Array, Header]:
         raise _not_installed("pydicom is not installed.")
     if _DEFLATED in data[:_META_BYTES]:  # it would be inflated whole, to whatever size
         raise DropStudyError("dicom_not_supported_deflated")
-    with _quiet():
+    with quiet():
         try:
             dataset = _read(data)
             _check(dataset, most_pixels)
@@ -108,8 +108,8 @@ def _stored(dataset: Any, data: bytes) -> Array:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps pydicom from warning of odd values, since it would print them."""
+def quiet() -> Iterator[None]:
+    """Keeps readers of images from warning of odd values: there would be a line per image, and some quote the header."""
     import logging
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chexalign import atomic
+from chexalign.types import ImageRef
 
 Stated = Literal["yes", "no", "not stated"]
 
@@ -98,9 +99,14 @@ class HeaderCounts:
         return [text, f"DICOM: header fields that are filled (in how many images): {fields or 'none'}; none is copied"]
 
 
-def count_headers(images: Path) -> HeaderCounts:
-    """The counts over the headers that were saved in a run's folder of images."""
-    return counted(Header(**atomic.read_json(path)) for path in sorted(images.glob("*.json")))
+def count_headers(run: Path, images: Iterable[ImageRef]) -> HeaderCounts:
+    """The counts over the images of a run's studies that were decoded from DICOM files, each file once.
+
+    Cost: one small file per such image.
+    """
+    decoded = sorted({image.path for image in images if not Path(image.path).is_absolute()})
+    saved = (_beside(run / path) for path in decoded)
+    return counted(Header(**atomic.read_json(path)) for path in saved if path.is_file())
 
 
 def counted(headers: Iterable[Header]) -> HeaderCounts:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from chexalign import atomic, ids
 from chexalign.data import dicom, pixels
 from chexalign.data.base import DropStudyError
+from chexalign.data.dicom import quiet
 from chexalign.data.dicom_header import save_header
 from chexalign.types import ImageRef, Role, View
 
@@ -165,13 +166,13 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with quiet(), Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > limits.pixels:
                 raise DropStudyError("image_too_large")
             if _is_deep_color(data) or (image.format != "MPO" and getattr(image, "n_frames", 1) != 1):
                 raise DropStudyError("image_not_supported")
             yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise DropStudyError("image_too_large") from None
     except _DAMAGED:
         raise DropStudyError("image_unreadable") from None
