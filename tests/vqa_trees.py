@@ -10,7 +10,7 @@ from typing import Any
 from chexalign.data.questions import QuestionsWorker
 from chexalign.store import merge_dropped
 from chexalign.types import Question
-from tests.trees import write_csv, write_image
+from tests.trees import openi_xml, write_csv, write_image
 
 PAIR_COLUMNS = ("study_id", "subject_id", "ref_id", "question_type", "question", "answer", "split")
 STUDY_COLUMNS = ("subject_id", "study_id", "Edema", "dicom_id", "view", "split", "study_date", "study_order")
@@ -253,6 +253,22 @@ def diff_tree(root: Path, images: Path, *, patients: int = 3) -> Path:
     told = {"study_id": "50000001", "subject_id": "10000032", "entity": {"edema": {}}, "no_entity": ["mass"]}
     write_json(root / "all_diseases.json", [told])
     mimic_images(images, exams)
+    return root
+
+
+def coded_tree(root: Path, codes: Mapping[int, Sequence[str]]) -> Path:
+    """OpenI with these MeSH codes of each report, every report with a frontal and a lateral image."""
+    views = []
+    for n, of_it in codes.items():
+        names = [f"CXR{n}_IM-{n:04d}-{k}001" for k in (2, 1)]
+        majors = "".join(f"<major>{code}</major>" for code in of_it)
+        path = root / f"ecgen-radiology/{n}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(openi_xml(n, findings="Clear.", images=names).replace("<major>normal</major>", majors))
+        for name, view in zip(names, ("Lateral", "Frontal"), strict=True):
+            write_image(root / f"NLMCXR_png/{name}.png", seed=n)
+            views.append([n, f"{name.removeprefix('CXR')}.dcm.png", view])
+    write_csv(root / "indiana_projections.csv", ("uid", "filename", "projection"), views)
     return root
 
 
