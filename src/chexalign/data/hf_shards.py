@@ -109,7 +109,7 @@ def columns_of(path: Path) -> tuple[list[str], list[str]]:
     """
     with _told(path):
         schema = _schema(path)
-    return list(schema.names), [field.name for field in schema if _is_image(field.type)]
+        return list(schema.names), [field.name for field in schema if _is_image(field.type)]
 
 
 def image_cell(path: Path, column: str, row: int) -> list[dict[str, Any]]:
@@ -245,7 +245,7 @@ def _told(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, LookupError) as e:
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as e:  # some of it damages text or counts
         raise _unreadable(path, type(e).__name__) from e
 
 
