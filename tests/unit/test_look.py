@@ -93,3 +93,12 @@ def test_time_grows_with_what_is_asked_for():
     assert four == pytest.approx(2e9 * 11_000 / 1e11 + 100 * 0.8)
     backward = outlook.train_seconds(rates, completions=10, new_tokens=100, backward=True)
     assert backward == pytest.approx(6e9 * 1200 * 10 / 1e11)
+
+
+def test_what_the_user_has_to_mend_is_not_counted_as_a_bad_image(dataset, checkpoint, monkeypatch):
+    def study(*_):
+        raise UserError("An image is a DICOM file.", "pydicom is not installed.", "Install it.")
+
+    monkeypatch.setattr(dataset, "study", study)
+    with pytest.raises(UserError, match="pydicom is not installed"):
+        look(checkpoint)

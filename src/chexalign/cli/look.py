@@ -97,12 +97,14 @@ def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask]
     for item in items:
         try:
             study = dataset.study(item, folder / "images")
+        except DropStudyError as e:
+            dropped[str(e)] += 1
+            continue
+        try:
             prompt = template.fill(study).text
             ask = ask_of(study, prompt, root=folder, max_images=recipe.policy.max_images)
             for path in ask.images:
                 open_image(path)
-        except DropStudyError as e:
-            dropped[str(e)] += 1
         except UserError:
             dropped["image_unreadable"] += 1
         else:
