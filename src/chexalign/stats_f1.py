@@ -83,12 +83,18 @@ class LabelSets:
             raise ValueError(f"f1_report: {sorted(strange)[0]!r} is not among the labels")
 
     def measures(self, counts: Counts) -> Iterator[tuple[str, Floats]]:
-        """Name and values `[S]` of every measure: averages of each set, then each label's."""
+        """Name and values `[S]` of every measure: averages of each set, then each label's.
+
+        `average_f1` is the mean of micro and macro F1 over all sets, as the tables of the CheXalign paper average them.
+        """
+        of_sets = []
         for names in (self.labels, *self.more):
             some = counts.of([self.labels.index(name) for name in names])
             for measure in MEASURES:
                 yield f"micro_{measure}_{len(names)}", micro(some, measure)
                 yield f"macro_{measure}_{len(names)}", macro(some, measure)
+            of_sets += [micro(some), macro(some)]
+        yield "average_f1", np.mean(of_sets, axis=0)
         for measure in MEASURES:
             values = per_label(counts, measure)
             yield from ((f"{measure}.{label}", values[:, i]) for i, label in enumerate(self.labels))

@@ -4,10 +4,12 @@ import math
 
 import pytest
 
-from chexalign.evaluate.reports import PolicyResults, Truth, estimate, measure, repetition
+from chexalign.evaluate.labels import label_table
+from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate, measure, repetition
+from chexalign.judges.chexbert import FIVE
 from chexalign.judges.chexpert import FINDINGS
-from chexalign.stats import Bootstrap
-from chexalign.types import Prediction, Study
+from chexalign.stats import Bootstrap, PairedTests
+from chexalign.types import Prediction, Score, Study
 
 HEART, FLUID, AIR = "The heart is enlarged.", "There is a left pleural effusion.", "There is a right pneumothorax."
 CLEAR = "The lungs are clear."
@@ -191,3 +193,44 @@ def test_values_per_study_keep_their_order():
 )
 def test_repetition_by_hand(text, share):
     assert repetition(text) == pytest.approx(share)
+
+
+SIX = (*sorted(FIVE), "No Finding")
+
+
+def labeled(i, said, true):
+    """A score as CheXbert's judge gives it, with the labels of both texts by name."""
+    parts = {f"candidate.{name}": float(name in said) for name in SIX}
+    parts |= {f"reference.{name}": float(name in true) for name in SIX}
+    return Score(f"s{i}", "chexbert@1", 0.5, tuple(parts.items()))
+
+
+def test_labels_of_a_judge_are_found_by_name_and_what_is_unscored_is_left_out():
+    scores = [labeled(0, {"Edema"}, {"Edema", "Consolidation"}), Score("s1", "chexbert@1", None, (), "error", "none")]
+    table = label_table(scores)
+    assert table.labels == SIX
+    assert dict(zip(SIX, table.true[0], strict=True))["Consolidation"] == 1
+    assert all(math.isnan(value) for value in table.called[1])
+    assert table.subsets == (tuple(sorted(FIVE)),)
+    assert label_table([Score("s1", "green@1", 0.5, (("matched", 1.0),))]) is None
+
+
+def test_a_judge_that_tells_labels_has_its_f1_in_estimates_and_tests():
+    truth, (sft, dpo) = results_of(TEN * 3)
+    true = [{"Edema"} if i % 2 else {"No Finding"} for i in range(30)]
+    right = label_table([labeled(i, said, said) for i, said in enumerate(true)])
+    wrong = label_table([labeled(i, {"No Finding"}, said) for i, said in enumerate(true)])
+    results = [
+        PolicyResults(sft.name, sft.labels, sft.values, {"chexbert": wrong}),
+        PolicyResults(dpo.name, dpo.labels, dpo.values, {"chexbert": right}),
+    ]
+    patients = [s.patient_id for s in truth.studies]
+    found = estimate(truth, results, Bootstrap(patients, seed=1, resamples=100), split="test", baseline="sft")
+    assert find(found, "chexbert.micro_f1_6").value == 1
+    assert find(found, "chexbert.micro_f1_6", "sft").value == 0.5
+    assert find(found, "chexbert.average_f1", baseline="sft").low > 0
+    tests = compare(truth, results, PairedTests(patients, seed=1, flips=999), judges=["green"], baseline="sft")
+    by_metric = {test.metric: test for test in tests}
+    assert by_metric.keys() >= {"green", "chexpert.micro_f1_13", "mesh.macro_f1_13", "chexbert.macro_f1_5"}
+    assert by_metric["chexbert.micro_f1_6"].p_holm < 0.05
+    assert all(test.policy == "dpo" and test.p <= test.p_holm for test in tests if test.p is not None)

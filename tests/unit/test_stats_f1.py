@@ -57,7 +57,7 @@ def test_a_report_holds_what_the_single_methods_give(bootstrap, tables):
         *bootstrap.label_f1(true, called, labels=LABELS, **ABOUT),
     ]
     assert [report[e.metric] for e in single] == single
-    assert len(report) == 3 * (2 + 2 + 14)
+    assert len(report) == 3 * (2 + 2 + 14) + 1  # and the average of both sets
 
 
 def test_a_report_of_differences_holds_what_the_single_method_gives(bootstrap, tables):

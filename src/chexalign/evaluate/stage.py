@@ -8,12 +8,13 @@ from typing import Any
 
 from chexalign import atomic
 from chexalign.errors import UserError
-from chexalign.evaluate.reports import PolicyResults, Truth, estimate, measure
+from chexalign.evaluate.labels import label_table
+from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate, measure
 from chexalign.ids import keyed_seed
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
-from chexalign.stats import Bootstrap
-from chexalign.types import Estimate
+from chexalign.stats import Bootstrap, PairedTests
+from chexalign.types import Comparison, Estimate
 
 
 def evaluated(run: RunFolder, split: str, policies: Sequence[str], judges: Sequence[str]) -> list[PolicyResults]:
@@ -34,9 +35,11 @@ def evaluated(run: RunFolder, split: str, policies: Sequence[str], judges: Seque
             )
         scores = {}
         for judge in judges:
-            value_of = {s.candidate_id: s.value for s in run.metric(judge, policy).iter_rows()}
-            scores[judge] = [value_of[i] for i in order]
-        results.append(measure(policy, truth, predictions, scores))
+            of_study = {s.candidate_id: s for s in run.metric(judge, policy).iter_rows()}
+            scores[judge] = [of_study[i] for i in order]
+        values = {judge: [score.value for score in found] for judge, found in scores.items()}
+        tables = {judge: table for judge, found in scores.items() if (table := label_table(found)) is not None}
+        results.append(measure(policy, truth, predictions, values, tables))
     return results
 
 
@@ -58,8 +61,14 @@ def write_estimates(
     patients = [s.patient_id for s in truth.studies]
     bootstrap = Bootstrap(patients, seed=keyed_seed(key.seed, "bootstrap"), resamples=spec.bootstrap, level=spec.level)
     estimates = estimate(truth, results, bootstrap, split=spec.split, baseline=SFT)
-    rows = [dataclasses.asdict(e) for e in estimates]
-    atomic.write_json(run.estimates, {"fingerprint": key.fingerprint, "estimates": rows})
+    tests = PairedTests(patients, seed=keyed_seed(key.seed, "randomization"))
+    comparisons = compare(truth, results, tests, judges=judges, baseline=SFT)
+    content = {
+        "fingerprint": key.fingerprint,
+        "estimates": [dataclasses.asdict(e) for e in estimates],
+        "comparisons": [dataclasses.asdict(c) for c in comparisons],
+    }
+    atomic.write_json(run.estimates, content)
     return estimates
 
 
@@ -68,10 +77,23 @@ def read_estimates(run: RunFolder) -> list[Estimate]:
 
     Raises: UserError when there are none yet.
     """
+    return [Estimate(**row) for row in _content(run)["estimates"]]
+
+
+def read_comparisons(run: RunFolder) -> list[Comparison]:
+    """The paired tests of a finished run; none of one that was evaluated before they were kept.
+
+    Raises: UserError when there are no estimates yet.
+    """
+    return [Comparison(**row) for row in _content(run).get("comparisons", [])]
+
+
+def _content(run: RunFolder) -> dict[str, Any]:
     if not run.estimates.is_file():
         raise UserError(
             f"The run {run.root} has no estimates yet.",
             "estimates.json is written by the stage `evaluate`.",
             "Run `chexalign evaluate` with the same recipe.",
         )
-    return [Estimate(**row) for row in atomic.read_json(run.estimates)["estimates"]]
+    content: dict[str, Any] = atomic.read_json(run.estimates)
+    return content

@@ -11,6 +11,8 @@ Group = Literal["Findings", "Text overlap", "Length and form", "Other", "Per fin
 GROUPS: tuple[Group, ...] = ("Findings", "Text overlap", "Length and form", "Other")
 
 _F1 = re.compile(r"(?P<judge>[\w-]+)\.(?P<kind>micro|macro)_f1_(?P<labels>\d+)")
+_AVERAGE_F1 = re.compile(r"(?P<judge>[\w-]+)\.average_f1")
+_MORE = re.compile(r"[\w-]+\.((micro|macro)_(precision|recall)_\d+|(precision|recall)\..+)")
 _FINDING_F1 = re.compile(r"(?P<judge>[\w-]+)\.f1\.(?P<finding>.+)")
 _AGAINST = {"chexpert": "reference", "mesh": "codes"}
 _TRUTH = {
@@ -89,12 +91,13 @@ _KNOWN: tuple[MetricInfo, ...] = (
         -1,
         "Share of reports that reached the token limit before they ended.",
     ),
+    MetricInfo("empty", "Empty", "Length and form", -1, "Share of reports without a word."),
 )
 _BY_NAME = {info.name: info for info in _KNOWN}
 _ORDER = [
     *("chexpert.micro_f1_13", "chexpert.macro_f1_13", "mesh.micro_f1_13", "mesh.macro_f1_13", "chexpert"),
     *("f1_no_finding", "no_finding.micro_f1_1", "green", "bertscore", "rouge_l", "bleu_4"),
-    *("words", "words_vs_reference", "findings_per_report", "repetition", "truncated"),
+    *("words", "words_vs_reference", "findings_per_report", "repetition", "truncated", "empty"),
 ]
 
 
@@ -124,6 +127,11 @@ def in_order(names: Iterable[str]) -> list[str]:
 def _f1_info(name: str) -> MetricInfo | None:
     if found := _FINDING_F1.fullmatch(name):
         return MetricInfo(name, found["finding"], "Per finding", 1, f"F1 of {found['finding']}.")
+    if _MORE.fullmatch(name):
+        return MetricInfo(name, name, "Per finding", 1, "Beside the F1 of the same name.")
+    if found := _AVERAGE_F1.fullmatch(name):
+        definition = f"Mean of micro and macro F1 over the sets of labels that {found['judge']} is published with."
+        return MetricInfo(name, f"Average F1 by {found['judge']}", "Findings", 1, definition)
     found = _F1.fullmatch(name)
     if found is None:
         return None
@@ -136,10 +144,15 @@ def _f1_info(name: str) -> MetricInfo | None:
         if kind == "micro"
         else "the plain mean of the F1 of each finding that has a true case"
     )
-    truth = _TRUTH.get(judge, f"the labels of {judge}")
-    label = f"{kind.capitalize()} F1 against {_AGAINST.get(judge, judge)}"
-    definition = f"F1 over {labels} findings (No Finding apart) against {truth}; {how}."
+    truth = _TRUTH.get(judge, f"the labels that {judge} gives the radiologist's report")
+    label = f"{kind.capitalize()} F1 against {_AGAINST[judge]}" if judge in _AGAINST else _labeled(judge, kind, labels)
+    apart = "findings (No Finding apart)" if judge in _AGAINST else "labels"
+    definition = f"F1 over {labels} {apart} against {truth}; {how}."
     return MetricInfo(name, label, "Findings", 1, definition)
+
+
+def _labeled(judge: str, kind: str, labels: str) -> str:
+    return f"{kind.capitalize()} F1 by {judge}, {labels} labels"
 
 
 def _controlled_info(name: str) -> MetricInfo | None:
