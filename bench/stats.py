@@ -31,7 +31,7 @@ from stats_cases import SENSITIVITY, N, draw, truths
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED, SIMULATIONS, RESAMPLES, LEVEL = 11, 2_000, 1_000, 0.90
-STUDIES, LOOPED, REPEATS, TOLERANCE = 2_300, 40, 7, 1e-12
+STUDIES, LOOPED, CALLS, REPEATS, TOLERANCE = 2_300, 40, 10, 7, 1e-12
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 BOUND = ("mean", "micro_f1")  # what the target is for
 KINDS = ("percentile", "bca")
@@ -97,7 +97,7 @@ def speed() -> dict[str, dict[str, Any]]:
         raise SystemExit(f"the numbers differ by {error:.1e}")
     rounds = []
     for _ in range(1 + REPEATS):
-        seconds = timed(lambda: ours(true, called, ids))
+        seconds = timed(lambda: [ours(true, called, ids) for _ in range(CALLS)]) / CALLS
         scale = RESAMPLES / LOOPED / seconds
         report = scale * timed(lambda: [report_of(true[r], called[r]) for r in rows])
         rounds.append((seconds, report, scale * timed(lambda: [lean_of(true[r], called[r]) for r in rows])))
@@ -174,7 +174,7 @@ def largest_difference(true: np.ndarray, called: np.ndarray, ids: Sequence[str],
         gaps.append(np.abs(bounds - [e.low, e.high]).max())
     for i, r in enumerate(rows):
         wanted, lean = report_of(true[r], called[r]), lean_of(true[r], called[r])
-        assert wanted.keys() == lean.keys() == draws.keys()
+        assert wanted.keys() <= lean.keys() == draws.keys()
         gaps += [max(abs(draws[name][i] - wanted[name]), abs(draws[name][i] - lean[name][0])) for name in wanted]
     return float(np.max(gaps))
 
