@@ -225,3 +225,52 @@ def test_the_collection_has_the_reports_that_are_known():
     assert views["frontal"] > views["lateral"] > 0
     texts = [strip_deidentified(r.findings) for r in kept]
     assert all(text and "XXXX" not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Size &lt; 5 mm &amp; smooth.", "Size < 5 mm & smooth."),
+        ("Clear.&amp;gt;] Normal&nbsp;heart, 5&micro;m &#233;.", "Clear.>] Normal heart, 5\N{MICRO SIGN}m \u00e9."),
+        ("Described&lt;BR&gt;before.", "Described before."),
+        ("The <b>lungs</b> are clear.<!-- a note -->", "The lungs are clear."),
+        ("<![CDATA[Size < 5 mm.]]>", "Size < 5 mm."),
+        ("Clear\u00a0lungs.\r\n", "Clear lungs."),
+    ],
+)
+def test_entities_and_tags_become_text(tmp_path, written, read):
+    path = write_archive(tmp_path / "a.tgz", [xml(1, findings=written)])
+    assert read_reports(path, {})[0].findings == read
+
+
+def test_a_report_without_mesh_and_with_many_or_doubled_images_is_read(tmp_path):
+    text = xml(1, images=("1", "2", "3", "1", "2")).replace("<MeSH><major>normal</major></MeSH>", "")
+    report = read_reports(write_archive(tmp_path / "a.tgz", [text]), {})[0]
+    assert report.codes == ()
+    assert [name for name, _ in report.images] == ["CXR1_IM-1", "CXR1_IM-2", "CXR1_IM-3"]
+    assert usable([report])[0] == [report]
+
+
+def test_of_two_reports_of_one_id_the_first_is_kept_and_the_other_counted(tmp_path):
+    path = write_archive(tmp_path / "a.tgz", [xml(1), xml(1, findings="Another text."), xml(2)])
+    kept, dropped = usable(read_reports(path, {}))
+    assert [r.findings for r in kept] == ["The lungs are clear."] * 2
+    assert dropped == {"id_of_another_study": 1}
+
+
+def test_a_report_that_is_none_is_named(tmp_path):
+    (tmp_path / "ecgen").mkdir()
+    (tmp_path / "ecgen/1.xml").write_text(xml(1))
+    (tmp_path / "ecgen/2.xml").write_text(xml(2)[:-20])
+    with pytest.raises(UserError, match=r"2\.xml cannot be read"):
+        read_reports(tmp_path / "ecgen", {})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchxrayvision") is None, reason="needs the package torchxrayvision")
+def test_sections_and_images_of_the_collection_are_those_that_are_known():
+    reports = read_reports(find_packaged(openi.ARCHIVE_NAME), {})
+    there = {name: sum(getattr(r, name) is not None for r in reports) for name in ("findings", "impression")}
+    assert there == {"findings": 3425, "impression": 3921}
+    assert Counter(len(r.images) for r in reports) == {0: 104, 1: 446, 2: 3208, 3: 181, 4: 15, 5: 1}
+    texts = [text for r in reports for text in (r.findings, r.impression, r.indication) if text]
+    assert not any("&gt;" in text or "<BR>" in text for text in texts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import html
 import importlib.util
 import re
 import tarfile
@@ -30,6 +31,9 @@ _FRONTAL = {"PA", "AP"}
 _LATERAL = {"LL", "RL", "LATERAL"}
 _DEIDENTIFIED = re.compile(r"X{4,}")  # now and then glued to a digit
 _SPACE = re.compile(r"\s+")
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*;)")
+_OF_XML = {b"amp;", b"lt;", b"gt;", b"quot;", b"apos;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,10 @@ def read_reports(archive: Path, views: Mapping[str, str]) -> list[OpenIReport]:
     """
     try:
         if archive.is_dir():
-            reports = [_parse(path.read_bytes(), views) for path in archive.rglob("*.xml")]
+            reports = [_report(path.read_bytes(), views, path) for path in archive.rglob("*.xml")]
         else:
             reports = _packed_reports(archive, views)
-    except (*_DAMAGED, tarfile.TarError, ElementTree.ParseError, ValueError) as e:
+    except (*_DAMAGED, tarfile.TarError, ValueError) as e:
         raise _unreadable(archive, ARCHIVE_NAME, e) from e
     if not reports:
         raise UserError(
@@ -112,7 +116,8 @@ def read_reports(archive: Path, views: Mapping[str, str]) -> list[OpenIReport]:
 def _packed_reports(archive: Path, views: Mapping[str, str]) -> list[OpenIReport]:
     with tarfile.open(archive) as tar:
         members = [m for m in tar if m.isfile() and m.name.endswith(".xml")]
-        reports = [_parse(tar.extractfile(m).read(), views) for m in members]  # type: ignore[union-attr]
+        texts = ((m.name, tar.extractfile(m).read()) for m in members)  # type: ignore[union-attr]
+        reports = [_report(text, views, archive / name) for name, text in texts]
         _read_to_the_end(tar)
     return reports
 
@@ -126,16 +131,17 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
 def usable(reports: list[OpenIReport], *, coded: bool = True) -> tuple[list[OpenIReport], Counter[str]]:
     """The reports that a study can be made of, and how many were dropped for which reason.
 
-    `coded` leaves out those that no indexer gave codes to.
+    `coded` leaves out those that no indexer gave codes to. Of several reports of one id the first is kept.
     """
-    kept, dropped = [], Counter[str]()
+    kept: dict[str, OpenIReport] = {}
+    dropped = Counter[str]()
     for report in reports:
-        reason = _reason_to_drop(report, coded=coded)
+        reason = "id_of_another_study" if report.id in kept else _reason_to_drop(report, coded=coded)
         if reason:
             dropped[reason] += 1
         else:
-            kept.append(report)
-    return kept, dropped
+            kept[report.id] = report
+    return list(kept.values()), dropped
 
 
 def _reason_to_drop(report: OpenIReport, *, coded: bool) -> str | None:
@@ -155,18 +161,35 @@ def strip_deidentified(text: str) -> str:
     return _SPACE.sub(" ", text).lstrip(" .,;:").rstrip(" ,;")
 
 
-def _parse(xml: bytes, views: Mapping[str, str]) -> OpenIReport:
-    root = ElementTree.fromstring(xml)
+def _report(xml: bytes, views: Mapping[str, str], path: Path) -> OpenIReport:
+    try:
+        try:
+            root = ElementTree.fromstring(xml)
+        except ElementTree.ParseError:  # an entity of HTML, which XML does not know
+            root = ElementTree.fromstring(_ENTITY.sub(_of_html, xml))
+        return _parse(root, views)
+    except (ElementTree.ParseError, ValueError) as e:
+        raise _unreadable(path, "report as XML with an id", e) from e
+
+
+def _of_html(found: re.Match[bytes]) -> bytes:
+    """The character that an entity of HTML stands for, by its number."""
+    text = html.unescape(f"&{found[1].decode()}")
+    return found[0] if found[1] in _OF_XML or len(text) > 2 else "".join(f"&#{ord(c)};" for c in text).encode()
+
+
+def _parse(root: ElementTree.Element, views: Mapping[str, str]) -> OpenIReport:
     uid = root.find("uId")
     if uid is None or not uid.get("id"):
         raise ValueError("a report without an id")
     sections: dict[str, str] = {}
     for element in root.iter("AbstractText"):
-        text = _SPACE.sub(" ", element.text or "").strip()
-        if text:
+        # Some texts are escaped twice, and some hold a line break of HTML.
+        text = _BREAK.sub(" ", html.unescape("".join(element.itertext())))
+        if text := _SPACE.sub(" ", text).strip():
             sections[element.get("Label", "").upper()] = text
     codes = tuple(c.text.strip() for c in root.iterfind("MeSH/major") if c.text and c.text.strip())
-    image_ids = [e.get("id", "") for e in root.iter("parentImage")]
+    image_ids = dict.fromkeys(e.get("id", "") for e in root.iter("parentImage"))
     images = tuple((i, views.get(i, "unknown")) for i in image_ids if i)
     return OpenIReport(
         id=uid.attrib["id"],
