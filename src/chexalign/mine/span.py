@@ -1,0 +1,69 @@
+"""Which tokens of an output spell the short answer.
+
+The short answer is what the output was read as: the option chosen, the options listed, or the words of a free answer.
+Each of its texts is looked for as whole words, in any case, and the first place counts: inside `<answer>` tags where
+there is one such part, else in the whole output. An option whose text is nowhere may be named by its letter instead.
+A token belongs to the span when one of its characters does. Where a text is not found there is no span at all.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from itertools import accumulate
+
+from chexalign.data.answers import YES_NO, atoms, plain, read_choice, read_set
+from chexalign.types import Question
+
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+
+Range = tuple[int, int]
+
+
+def answer_tokens(question: Question, token_texts: Sequence[str]) -> tuple[int, ...] | None:
+    """The places of the tokens that spell the short answer in the text that the tokens make, or None."""
+    text = "".join(token_texts)
+    tagged = list(_TAGGED.finditer(text))
+    region = tagged[0].span(1) if len(tagged) == 1 else (0, len(text))
+    said = _said(question, text, text[slice(*region)])
+    if said is None:
+        return None
+    ranges = [_place(text, region, answer, question.options) for answer in said] or [_inked(text, region)]
+    ends = list(accumulate(map(len, token_texts)))
+    found = {
+        i
+        for place in ranges
+        if place is not None
+        for i, end in enumerate(ends)
+        if token_texts[i] and end > place[0] and end - len(token_texts[i]) < place[1]
+    }
+    return tuple(sorted(found)) if found and None not in ranges else None
+
+
+def _said(question: Question, text: str, words: str) -> Sequence[str] | None:
+    """What the output was read as; None where it cannot be read, empty where it says that nothing applies."""
+    if question.answer_type in ("verify", "choose"):
+        choice = read_choice(text, question.options or YES_NO)
+        return None if choice is None else [choice]
+    if question.options:
+        chosen = read_set(text, question.options)
+        return None if chosen is None else [option for option in question.options if option in chosen]
+    if not plain(words):
+        return None
+    return atoms(words) if question.answer_type == "query" else []
+
+
+def _place(text: str, region: Range, answer: str, options: Sequence[str]) -> Range | None:
+    words = r"\s+".join(map(re.escape, plain(answer).split()))
+    found = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE).search(text, *region) if words else None
+    if found is None and answer in options[: len(string.ascii_uppercase)]:
+        letter = string.ascii_uppercase[options.index(answer)]
+        found = re.compile(rf"(?<!\w)\(?{letter}\)?(?!\w)").search(text, *region)
+    return None if found is None else found.span()
+
+
+def _inked(text: str, region: Range) -> Range | None:
+    """The region without the blanks around it."""
+    found = re.compile(r"\S(?:.*\S)?", re.DOTALL).search(text, *region)
+    return None if found is None else found.span()

@@ -1,0 +1,166 @@
+"""Calibration, purity, quotas and the mined set, on numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chexalign.errors import UserError
+from chexalign.mine.calibration import Calibrator
+from chexalign.mine.expand import candidates, count_types, take
+from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
+from chexalign.mine.purity import purity
+from chexalign.mine.quotas import apportion, budget_of, quotas
+from chexalign.mine.retrieve import Neighbors
+from chexalign.types import Evidence
+from tests.unit.test_mine_confidence import VERIFY
+
+
+def calibrator(n, **more):
+    return Calibrator([f"p{i}" for i in range(n)], "sft", "validation", seed=3, **more)
+
+
+def test_calibration_by_hand():
+    found = calibrator(4, n_bins=2).overall([0.5, 0.4, 0.9, 1.0], [True, False, True, False])
+    low, high = found.bins
+    assert (low.low, low.high, low.confidence.value, low.accuracy.value) == (0.0, 0.5, pytest.approx(0.45), 0.5)
+    assert (high.confidence.value, high.accuracy.value, high.accuracy.n) == (pytest.approx(0.95), 0.5, 2)
+    assert found.ece.value == pytest.approx((0.05 * 2 + 0.45 * 2) / 4)
+    assert (found.ece.low, found.ece.n, found.ece.metric) == (None, 4, "ece.all")
+    assert "fewer than 20" in found.ece.method
+
+
+def test_answers_without_confidence_are_left_out_and_counted():
+    found = calibrator(3).overall([0.25, None, 0.0], [True, True, False])
+    assert found.ece.value == pytest.approx(0.375)
+    assert (found.ece.n, found.bins[0].accuracy.n, found.bins[2].accuracy.n) == (2, 1, 1)
+    assert "1 of 3 answers have no confidence" in found.ece.method
+    nothing = calibrator(2).overall([None, None], [True, False])
+    assert (nothing.ece.value, nothing.ece.n) == (None, 0)
+
+
+def test_calibration_by_type_and_its_interval():
+    rng = np.random.default_rng(5)
+    sure = rng.random(400)
+    right = rng.random(400) < sure  # calibrated
+    types = ["basic" if i % 2 else "compare" for i in range(400)]
+    found = calibrator(400).by_type(list(sure), list(right), types)
+    assert [c.group for c in found] == ["basic", "compare"]
+    for one in found:
+        assert one.ece.n == sum(b.accuracy.n for b in one.bins) == 200
+        assert 0 < one.ece.low <= one.ece.high < 0.25
+    off = calibrator(400).overall([0.9] * 400, list(right))
+    assert off.ece.low > 0.2
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_a_confidence_is_a_probability(value):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        calibrator(1).overall([value], [True])
+
+
+def curve(rows, failed, **more):
+    neighbors = Neighbors(np.array(rows), np.zeros(np.shape(rows)))
+    names = [f"p{i}" for i in range(len(rows))]
+    return purity(neighbors, failed, variant="q+e", patients=names, policy="sft", split="train", seed=1, **more)
+
+
+def test_purity_is_right_for_every_k():
+    failed = [True, False, True, False, None]
+    found = curve([[0, 1, 2, 3], [1, 0, 4, 2]], failed)
+    values = [estimate.value for estimate in found.curve]
+    assert values == pytest.approx([0.5, 0.5, (2 / 3 + 1 / 2) / 2, (2 / 4 + 2 / 3) / 2])
+    assert found.base_rate == 0.5
+    assert found.curve[1].metric == "purity.q+e.at2"
+    assert len(curve([[0, 1, 2, 3]], failed, most=2).curve) == 2
+
+
+def test_purity_stays_where_all_neighbors_fail():
+    """The published curve falls as 1 / k from where nothing more was retrieved."""
+    found = curve([[0] * 30] * 25, [True])
+    assert [e.value for e in found.curve] == [1.0] * 30
+    assert (found.curve[29].low, found.curve[29].high) == (1.0, 1.0)
+    with pytest.raises(UserError, match="30 neighbors were retrieved"):
+        curve([[0] * 30] * 25, [True], most=31)
+
+
+def test_purity_of_neighbors_that_were_never_asked():
+    found = curve([[0, 1]], [None, None])
+    assert [e.value for e in found.curve] == [None, None]
+    assert found.base_rate is None
+
+
+def test_quotas_by_rule():
+    room = {"basic": 100, "compare": 100, "region": 100}
+    counts = {"failed": {"basic": 30, "compare": 10}, "data": {"basic": 600, "compare": 300, "region": 100}}
+    assert quotas("equal", 10, available=room, **counts).given == {"basic": 4, "compare": 3, "region": 3}
+    assert quotas("as_failed", 10, available=room, **counts).given == {"basic": 8, "compare": 2, "region": 0}
+    found = quotas("as_data", 10, available=room, **counts)
+    assert found.given == found.wanted == {"basic": 6, "compare": 3, "region": 1}
+    assert found.short == {}
+
+
+def test_what_a_type_lacks_is_passed_on():
+    counts = {"failed": {"a": 1, "b": 1, "c": 0}, "data": {"a": 8, "b": 1, "c": 1}}
+    found = quotas("as_data", 10, available={"a": 2, "b": 20, "c": 3}, **counts)
+    assert found.given == {"a": 2, "b": 5, "c": 3}
+    assert (found.wanted, found.short) == ({"a": 8, "b": 1, "c": 1}, {"a": 6})
+    found = quotas("as_failed", 6, available={"a": 1, "b": 1, "c": 20}, **counts)  # the rule gives c nothing
+    assert (found.given, found.short) == ({"a": 1, "b": 1, "c": 4}, {"a": 2, "b": 2})
+    found = quotas("equal", 4, available={"c": 4}, **counts)
+    assert (found.given, found.short) == ({"a": 0, "b": 0, "c": 4}, {"a": 2, "b": 1})
+
+
+def test_budgets():
+    assert budget_of(20_000) == 1000
+    assert budget_of(30, share=0.05) == 2
+    for share in (0.0, -0.1, 1.2, float("nan")):
+        with pytest.raises(UserError, match="budget"):
+            budget_of(100, share=share)
+    with pytest.raises(UserError, match="no item"):
+        budget_of(5)
+    with pytest.raises(UserError, match="larger than the data"):
+        quotas("equal", 6, available={"a": 3, "b": 2}, failed={}, data={})
+
+
+def test_apportioning_to_nothing():
+    assert apportion(0, {"a": 1, "b": 2}) == {"a": 0, "b": 0}
+
+
+NEIGHBORS = Neighbors(np.array([[5, 7, 1], [7, 5, 8]]), np.array([[0.1, 0.4, 0.5], [0.2, 0.3, 0.6]]))
+
+
+def test_candidates_by_rank_and_by_distance():
+    by_rank = candidates([1, 2], NEIGHBORS, order="rank")
+    assert [(m.row, m.seed_row, m.rank) for m in by_rank] == [(1, 1, 0), (2, 2, 0), (5, 1, 1), (7, 2, 1), (8, 2, 3)]
+    near = Neighbors(NEIGHBORS.rows, np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]]))
+    by_distance = candidates([1, 2], near, order="distance")
+    assert [(m.row, m.seed_row, m.distance) for m in by_distance[2:]] == [(7, 2, 0.1), (5, 2, 0.2), (8, 2, 0.3)]
+    with pytest.raises(ValueError, match="seeds"):
+        candidates([1], NEIGHBORS, order="rank")
+
+
+def test_the_mined_set_keeps_to_the_quotas():
+    found = candidates([1, 2], NEIGHBORS, order="rank")
+    types = ["basic", "basic", "region", "", "", "region", "", "basic", "region"]
+    assert count_types(found, types) == {"basic": 2, "region": 3}
+    assert [m.row for m in take(found, types, {"basic": 1, "region": 2})] == [1, 2, 5]
+
+
+def test_findings_of_evidence():
+    evidence = (
+        Evidence("label", "Edema"),
+        Evidence("label", "Mass", present=False),
+        Evidence("box", "Nodule", image=0, box=(0, 0, 0.5, 0.5)),
+        Evidence("study", "s0"),
+    )
+    from dataclasses import replace
+
+    assert findings_of(replace(VERIFY, evidence=evidence)) == {"Edema", "Nodule"}
+    rows = [{"b", "a"}, set(), {"a", "other"}]
+    (block,) = flag_blocks(rows, ("a", "b"))
+    np.testing.assert_array_equal(block, [[1, 1], [0, 0], [1, 0]])
+    assert columns_of(rows) == ("a", "b", "other")
+    assert flags_digest(["a", "b"]) != flags_digest(["b", "a"])
+    with pytest.raises(UserError, match="No item has a finding"):
+        columns_of([set(), set()])
