@@ -100,7 +100,7 @@ class CheXbench:
                     dropped[draft if isinstance(draft, str) else "malformed_image_path"] += 1
                 else:
                     found.setdefault(paths, []).append(draft)
-        return [_item(paths, drafts) for paths, drafts in found.items()], dict(dropped)
+        return [_item(paths, drafts) for paths, drafts in found.items()], dict(+dropped)
 
     def _draft(self, sample: Any, task: str, place: int, *, n_images: int) -> Draft | str:
         """The question of a sample, or why there is none."""
