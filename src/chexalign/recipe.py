@@ -34,7 +34,7 @@ from chexalign.recipe_blocks import (
     mistake,
 )
 from chexalign.recipe_engines import ClusterSpec, EndpointSpec
-from chexalign.recipe_judges import BudgetSpec, JudgeRef, JudgeSpec, folder_name, named
+from chexalign.recipe_judges import BudgetSpec, JudgeRef, JudgeSpec, check_names, folder_name, named
 
 __all__ = [
     "OPTIONAL_PARAMETERS",
@@ -253,10 +253,8 @@ class EvaluateSpec(Block):
 
     @field_validator("metrics")
     @classmethod
-    def _distinct(cls, metrics: list[JudgeSpec]) -> list[JudgeSpec]:
-        names = [folder_name(metric) for metric in metrics]
-        if len(set(names)) < len(names):
-            raise mistake("names a metric twice", "keep one of each")
+    def _metric_names(cls, metrics: list[JudgeSpec]) -> list[JudgeSpec]:
+        check_names(metrics)
         if any(metric.name == "panel" for metric in metrics):
             raise mistake("names a panel, which ranks candidates of one prompt", "name the judges of the panel")
         return metrics
@@ -327,14 +325,18 @@ class Recipe(Block):
                 raise mistake(
                     f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
                 )
-        folders: dict[str, JudgeSpec] = {}
-        for judge in (judge for arm in arms.values() for judge in arm.judge.tables):
-            if folders.setdefault(folder_name(judge), judge) != judge:
-                raise mistake(
-                    f"gives judge {folder_name(judge)} two sets of options, but its scores have one folder",
-                    "use one set of options, or a second recipe",
-                )
+        check_names((judge for arm in arms.values() for judge in arm.judge.tables), once=False)
         return arms
+
+    @field_validator("evaluate")
+    @classmethod
+    def _one_meaning(cls, spec: EvaluateSpec, info: ValidationInfo) -> EvaluateSpec:
+        judges = [judge.unlimited for arm in info.data.get("arms", {}).values() for judge in arm.judge.measures]
+        if "metrics" not in spec.model_fields_set:  # the default gives way to what the arms say of a judge
+            own = {folder_name(judge): judge for judge in judges}
+            spec = spec.model_copy(update={"metrics": [own.get(folder_name(m), m) for m in spec.metrics]})
+        check_names([*spec.metrics, *judges], once=False)
+        return spec
 
     def measured(self) -> list[JudgeSpec]:
         """The judges that score predictions: `evaluate.metrics`, and the arms' own, or those of their panels."""
@@ -363,6 +365,9 @@ class Recipe(Block):
         """The resolved recipe less what changes no result: how work is spread, tried again and refused."""
         kept = {key: value for key, value in self.to_dict().items() if key not in ("workers", "cluster", "compute")}
         kept["sample"] = self.sample.substance()
+        for name, arm in self.arms.items():
+            kept["arms"][name]["judge"] = arm.judge.substance()
+        kept["evaluate"]["metrics"] = [metric.substance() for metric in self.evaluate.metrics]
         numerics = {**self.compute.numerics(), **self.compute.generation()} if self.compute else {}
         return {**kept, "compute": numerics} if numerics else kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from chexalign.recipe_blocks import Block, given, mistake
+from chexalign.recipe_engines import EndpointSpec
 
 
 def named(value: Any) -> Any:
@@ -56,6 +58,12 @@ class JudgeSpec(Block):
         description="scores no more than a share of the candidates; predictions are always scored in full",
         examples=["{share: 0.5, first: chexpert}"],
     )
+    label: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9_]+$",
+        description="tells this judge from another of the same name, in the names of folders and metrics too",
+        examples=["strict"],
+    )
 
     @field_validator("of")
     @classmethod
@@ -69,8 +77,8 @@ class JudgeSpec(Block):
             raise mistake("names several judges, and lc corrects one", "name one judge")
         if name in _SEVERAL and (not isinstance(of, list) or len(of) < 2):
             raise mistake(f"names one judge, and {name} combines several", "give a list, as in [chexpert, bertscore]")
-        if isinstance(of, list) and len({folder_name(judge) for judge in of}) < len(of):
-            raise mistake("names a judge twice", "keep one of each")
+        if isinstance(of, list):
+            check_names(of)
         if any(judge.name == "panel" for judge in (of if isinstance(of, list) else [of] if of else [])):
             raise mistake("names a panel, which ranks the candidates of a prompt", "name the judges of the panel")
         return of
@@ -84,7 +92,7 @@ class JudgeSpec(Block):
 
     @model_serializer(mode="wrap")
     def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return given(handler(self)) if self.of or self.options or self.budget else self.name
+        return given(handler(self)) if self.of or self.options or self.budget or self.label else self.name
 
     @property
     def inner(self) -> list[JudgeSpec]:
@@ -102,6 +110,29 @@ class JudgeSpec(Block):
         needed = [*([self.budget.first] if self.budget else []), *(self.inner if self.name == "panel" else [])]
         return [self, *(judge for spec in needed for judge in spec.tables)]
 
+    @property
+    def unlimited(self) -> JudgeSpec:
+        """The judge without its budget, as predictions are scored."""
+        return self.model_copy(update={"budget": None})
+
+    def substance(self) -> Any:
+        """The block as plain values, less what changes no score: how the server or the folder of a model is reached."""
+        ways: set[str] = set()
+        if "url" in self.options:
+            ways = {*EndpointSpec.model_fields} - {"model", "extra_body"}
+        elif "folder" in self.options:
+            ways = {"folder", "device", "batch_size"}  # the judge's version names the model by content
+        kept = {name: value for name, value in self.options.items() if name not in ways}
+        of = [judge.substance() for judge in self.inner]
+        found = self.model_copy(update={"options": kept}).model_dump(mode="json")
+        if not isinstance(found, dict):
+            return found
+        if of:
+            found["of"] = of if isinstance(self.of, list) else of[0]
+        if self.budget:
+            found["budget"]["first"] = self.budget.first.substance()
+        return found
+
 
 _SEVERAL = ("sum", "panel")  # judges of a list
 
@@ -112,5 +143,23 @@ JudgeRefs = Annotated[
 
 
 def folder_name(judge: JudgeSpec) -> str:
-    """The judge's folder under scores/ and its column: "chexpert"; "lc-a" for lc of a, "sum-a-and-b" for sum of two."""
-    return "-".join([judge.name, *(["-and-".join(map(folder_name, judge.inner))] if judge.inner else [])])
+    """The judge's folder under scores/ and its column: "chexpert", "lc-a" for lc of a, "sum-a-and-b" for sum of two.
+
+    One with a label is called by it: "llm-strict".
+    """
+    within = judge.label or "-and-".join(map(folder_name, judge.inner))
+    return f"{judge.name}-{within}" if within else judge.name
+
+
+def check_names(judges: Iterable[JudgeSpec], *, once: bool = True) -> None:
+    """Raises: a mistake where two judges have one name; equal ones may come again where `once` is False."""
+    known: dict[str, JudgeSpec] = {}
+    for judge in judges:
+        name = folder_name(judge)
+        if known.setdefault(name, judge) != judge:
+            raise mistake(
+                f"gives judge {name} two sets of options, and results go by names",
+                f"keep one of them, or give one a label, as in {{name: {judge.name}, label: other}}",
+            )
+        if once and known[name] is not judge:
+            raise mistake(f"names judge {name} twice", "keep one of them")

@@ -188,14 +188,14 @@ class Workflow:
         """The scores of one judge for every candidate, or for the share of them that its budget allows."""
         if judge.name == "panel":
             return self._panel(judge)
-        inputs, version, budget = {"candidates": self.candidates()}, self._judge_version(judge), None
+        inputs, version, budget = {"candidates": self.candidates()}, self._about(judge).substance(), None
         if judge.budget is not None:
             inputs["first"] = self.scores(judge.budget.first)
             first = folder_name(judge.budget.first)
             budget = Budget(self.run, judge.budget.share, first, judge.budget.check, self.recipe.seed)
         table, texts = self.run.scores(folder_name(judge)), judging.CandidateTexts(self.run)
         worker = judging.ScoresWorker(judge, texts, _SCORES_PER_PART, judging.score_store_folder(self.run), budget)
-        key = self.key("scores", inputs, judge, version)
+        key = self.key("scores", inputs, judge.substance(), version)
         manifest = self._scored(table, worker, key, inputs["candidates"].rows, f"scores {folder_name(judge)}")
         if budget is None:
             return manifest
@@ -206,7 +206,9 @@ class Workflow:
         inputs = {folder_name(inner): self.scores(inner) for inner in judge.inner}
         made, table = judging.make_judge(judge), self.run.scores(folder_name(judge))
         worker = PanelWorker(self.run, f"{made.name}@{made.version}", list(inputs))
-        key = self.key("scores", inputs | {"candidates": self.candidates()}, judge, {"version": made.version})
+        key = self.key(
+            "scores", inputs | {"candidates": self.candidates()}, judge.substance(), {"version": made.version}
+        )
         label = f"scores {folder_name(judge)}"
         return judging.with_calls(table, run_parts(table, worker, key=key, n_parts=1, label=label))
 
@@ -220,7 +222,7 @@ class Workflow:
         from chexalign.pairs.stage import PairsWorker, VerdictsWorker, gives_verdicts, table_of_arm
 
         if arm.pairs.require_probes:
-            self._judge_version(arm.judge)  # which sees to it that its texts may go where it sends them
+            self._about(arm.judge)  # which sees to it that its texts may go where it sends them
             judge = judging.make_judge(arm.judge)
             require_passed_on(self.run, judge, arm.pairs.require_probes, split=self.recipe.sample.split)
         scores, candidates = self.scores(arm.judge), self.candidates()
@@ -340,9 +342,9 @@ class Workflow:
     @_once
     def metric(self, judge: JudgeSpec, name: str) -> Manifest:
         """A judge's scores of a policy's predictions, all of them whatever its budget."""
-        judge = judge.model_copy(update={"budget": None})
+        judge = judge.unlimited
         predictions, folder = self.predictions(name), folder_name(judge)
-        key = self.key("metric", {"predictions": predictions}, judge, self._judge_version(judge))
+        key = self.key("metric", {"predictions": predictions}, judge.substance(), self._about(judge).substance())
         texts = judging.PredictionTexts(self.run, name)
         worker = judging.ScoresWorker(judge, texts, _SCORES_PER_PART, judging.score_store_folder(self.run))
         return self._scored(self.run.metric(folder, name), worker, key, predictions.rows, f"{folder} of {name}")
@@ -405,17 +407,21 @@ class Workflow:
     def _scored(
         self, table: Table[Score], worker: judging.ScoresWorker, key: StageKey, rows: int, label: str
     ) -> Manifest:
-        n_parts = -(-rows // _SCORES_PER_PART)
-        spread, workers = self._spread(), self.recipe.workers
+        about, n_parts = self._about(worker.judge), -(-rows // _SCORES_PER_PART)
+        workers = self._generators() if about.fills_gpu else self.recipe.workers
+        # Servers are asked by one process, so that they see as many requests at a time as the recipe says.
+        served = Threads(about.parts_under_way, worker.close) if about.endpoints else None
+        spread = served or self._spread()
         manifest = run_parts(table, worker, key=key, n_parts=n_parts, workers=workers, spread=spread, label=label)
         return judging.with_calls(table, manifest)
 
-    def _judge_version(self, judge: JudgeSpec) -> dict[str, Any]:
-        """What scores depend on beside the judge's options, once it is sure that texts may go where it sends them."""
+    @_once
+    def _about(self, judge: JudgeSpec) -> judging.About:
+        """What is to be known of a judge, once it is sure that texts may go where it sends them."""
         about = judging.about_judge(judge)
         for endpoint in about.endpoints:
             self._may_go_to(endpoint)
-        return about.substance()
+        return about
 
     def _may_go_to(self, endpoint: EndpointSpec) -> None:
         for license_ in self._licenses():

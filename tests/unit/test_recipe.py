@@ -210,7 +210,7 @@ MISTAKES = {
         "`of: green`",
     ),
     "no studies": ("test: 581", "test: 0", "evaluate works on the split 'test'", "comparison", "give data.split.test"),
-    "twice": ("rouge_l", "chexpert", "evaluate.metrics names a metric twice", "judges", "keep one of each"),
+    "twice": ("rouge_l", "chexpert", "evaluate.metrics names judge chexpert twice", "judges", "keep one"),
     "arm name": ("null_pairs:", "Nil:", "arms has an arm named 'Nil'", "preference runs", "lower-case"),
     "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
     "control": ("null_pairs:", "sft_shuffled:", "arms has an arm named 'sft_shuffled'", "preference", "sft_shuffled"),
@@ -228,7 +228,7 @@ MISTAKES = {
         "null_pairs: {judge: {name: chexpert, options: {a: 1}}",
         "arms gives judge chexpert two sets of options",
         "preference runs",
-        "one set of options",
+        "give one a label",
     ),
 }
 
@@ -298,7 +298,7 @@ def test_a_built_in_recipe_is_found_from_any_folder(name, tmp_path, monkeypatch)
 
 
 def test_floats_in_scientific_notation_are_numbers_even_in_options(write):
-    path = write("judge: bertscore", "judge: {name: bertscore, options: {eps: 1e-4, big: 3E+5, word: e5}}")
+    path = write("judge: bertscore", "judge: {name: bertscore, label: odd, options: {eps: 1e-4, big: 3E+5, word: e5}}")
     options = load_recipe(path).resolved_arms()["dpo_bertscore"].judge.options
     assert options == {"eps": 1e-4, "big": 3e5, "word": "e5"}
 
@@ -437,7 +437,7 @@ def test_a_judge_is_written_as_it_was_given(judge, written, folder):
         ("{name: sum}", "dpo_label.judge.of is missing", "add for example"),
         ("{name: sum, of: chexpert}", "of names one judge, and sum combines several", "give a list"),
         ("{name: sum, of: [chexpert]}", "of names one judge, and sum combines several", "give a list"),
-        ("{name: sum, of: [chexpert, chexpert]}", "of names a judge twice", "keep one"),
+        ("{name: sum, of: [chexpert, chexpert]}", "of names judge chexpert twice", "keep one"),
         ("{name: lc, of: [chexpert, rouge_l]}", "of names several judges, and lc corrects one", "name one"),
         ("{name: sum, of: [chexpert, {nme: x}]}", "unknown key arms.dpo_label.judge.of[1].nme", "did you mean"),
         ("{name: panel, of: chexpert}", "of names one judge, and panel combines several", "give a list"),
@@ -449,7 +449,7 @@ def test_a_judge_is_written_as_it_was_given(judge, written, folder):
         (
             "{name: green, budget: {share: 0.5, first: {name: bertscore, options: {batch_size: 3}}}}",
             "gives judge bertscore two sets of options",
-            "use one set",
+            "give one a label",
         ),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 from chexalign.errors import UserError
 from chexalign.judges.base import Judge, Judgement, TextPair
@@ -27,6 +29,30 @@ def guarded(judge: Judge, pairs: Sequence[TextPair]) -> list[Judgement]:
             "Score a text with it by hand to see why; what was scored before stays.",
         )
     return [_error(f"the judge raised {item.kind}") if isinstance(item, _Raised) else item for item in found]
+
+
+class OneAtATime:
+    """A judge that several threads ask one after the other, as few judges expect them at the same time."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge, self._lock = judge, threading.RLock()
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the judge inside."""
+        with self._lock:
+            return self._judge.name
+
+    @cached_property
+    def version(self) -> str:
+        """The version of the judge inside."""
+        with self._lock:
+            return self._judge.version
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        """What the judge inside says, once no other thread asks it."""
+        with self._lock:
+            return self._judge.score(pairs)
 
 
 class _Raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "identity.json"
 _KEY_LENGTH = 32
-_BLOCK = 64  # pairs that are written together; a killed process loses at most those that it is at
+BLOCK = 64  # pairs that are written together; a killed process loses at most those that it is at
 _LASTING = ("ok", "unparsed")  # what a judge would say again; failures are tried again
 
 
@@ -33,7 +34,7 @@ class ScoreStore:
 
     `identity` spells out all that a judgement depends on beside the texts, and lies in the folder as JSON. A file is
     whole or absent and named by the digest of its bytes and its number of rows: files are added, never changed, by
-    several processes at once, and one that is damaged counts as absent, so that its rows are made again.
+    several processes and threads at once, and one that is damaged counts as absent, so that its rows are made again.
     Memory: about 200 bytes per judgement from the first look-up on; those asked for are read from their files.
     Raises: UserError when the folder says that it belongs to another judge.
     """
@@ -43,6 +44,7 @@ class ScoreStore:
         self.damaged: dict[str, int] = {}  # rows of each file that was ignored, by its name
         self._where: dict[str, tuple[str, int]] = {}  # key -> file and row
         self._seen: set[str] = set()
+        self._lock = threading.RLock()
         if (self.folder / IDENTITY).exists():
             _check(self.folder, identity)
         else:
@@ -50,6 +52,10 @@ class ScoreStore:
 
     def get(self, keys: Iterable[str]) -> dict[str, Judgement]:
         """The judgements that are there, whoever made them; the first of several of one key stays."""
+        with self._lock:
+            return self._get(keys)
+
+    def _get(self, keys: Iterable[str]) -> dict[str, Judgement]:
         self._look()
         rows: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         for key in keys:
@@ -79,8 +85,9 @@ class ScoreStore:
         data = sink.getvalue().to_pybytes()
         name = f"{ids.bytes_sha256(data)[:_KEY_LENGTH]}-{len(plain)}.parquet"
         atomic.write_bytes(self.folder / name, data)
-        self._seen.discard(name)  # it is read at the next look-up, also where a damaged one lay before
-        self.damaged.pop(name, None)
+        with self._lock:
+            self._seen.discard(name)  # it is read at the next look-up, also where a damaged one lay before
+            self.damaged.pop(name, None)
 
     def _look(self) -> None:
         """Takes up the files that are new."""
@@ -112,13 +119,23 @@ class StoredJudge:
     """A judge that asks another only about texts that the store does not hold, each distinct pair once.
 
     What it is told is stored in blocks of 64 as it comes; only what the judge would say again is (ok, unparsed), so a
-    failure is tried again. `calls` counts distinct pairs: `computed` by the judge, and `stored`, taken from the store.
+    failure is tried again. As many threads may ask as the judge inside allows.
     """
 
     def __init__(self, judge: Judge, root: Path, options: Mapping[str, Any]) -> None:
         """`options` are those that can change a score; the store's folder is made at the first score."""
         self.judge, self._root, self._options = judge, root, dict(options)
-        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._store: ScoreStore | None = None
+        self._here = threading.local()
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Distinct pairs that this thread asked about: `computed` by the judge, and `stored`, found in the store."""
+        if not hasattr(self._here, "calls"):
+            self._here.calls = Counter()
+        calls: Counter[str] = self._here.calls
+        return calls
 
     @cached_property
     def name(self) -> str:
@@ -130,10 +147,14 @@ class StoredJudge:
         """The version of the judge inside."""
         return self.judge.version
 
-    @cached_property
+    @property
     def store(self) -> ScoreStore:
         """Where its judgements are kept; asking for the judge's name can start a child, so it is made when needed."""
-        return ScoreStore(self._root, {"judge": self.name, "version": self.version, "options": self._options})
+        with self._lock:
+            if self._store is None:
+                identity = {"judge": self.name, "version": self.version, "options": self._options}
+                self._store = ScoreStore(self._root, identity)
+            return self._store
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
         """One judgement per pair, in order; a pair on which the judge fails is an error, see `guarded`."""
@@ -142,8 +163,8 @@ class StoredJudge:
         found = self.store.get(distinct)
         self.calls["stored"] += len(found)
         missing = [key for key in distinct if key not in found]
-        for start in range(0, len(missing), _BLOCK):
-            block = missing[start : start + _BLOCK]
+        for start in range(0, len(missing), BLOCK):
+            block = missing[start : start + BLOCK]
             judged = dict(zip(block, guarded(self.judge, [distinct[key] for key in block]), strict=True))
             self.store.put({key: j for key, j in judged.items() if j.status in _LASTING})
             self.calls["computed"] += len(block)

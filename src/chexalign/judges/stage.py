@@ -12,8 +12,9 @@ from chexalign import ids
 from chexalign.errors import UserError
 from chexalign.judges.base import Judge, Judgement, TextPair
 from chexalign.judges.budget import REFUSED, Budget
-from chexalign.judges.guard import guarded
-from chexalign.judges.score_store import StoredJudge, pair_key
+from chexalign.judges.guard import OneAtATime, guarded
+from chexalign.judges.score_store import BLOCK, StoredJudge, pair_key
+from chexalign.judges.wrappers import LabeledJudge
 from chexalign.recipe_engines import EndpointSpec
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
@@ -76,7 +77,9 @@ def make_judge(spec: Any, wrap: Callable[[Judge, Any], Judge] | None = None) -> 
             str(error),
             "`chexalign list judges` shows what each judge needs",
         ) from error
-    return judge if wrap is None or inner else wrap(judge, spec)
+    if wrap is not None and not inner:
+        judge = wrap(judge, spec)
+    return LabeledJudge(judge, spec.label) if spec.label else judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ class About:
         """What its scores in a run depend on, beside its options and the texts."""
         return {"version": self.version, **({"parts": "by digest"} if self.dear else {})}
 
+    @property
+    def parts_under_way(self) -> int:
+        """Parts that are asked of its servers at the same time: while one ends, those of others fill the room."""
+        return max(4, *(2 * endpoint.concurrency // BLOCK + 1 for endpoint in self.endpoints))
+
 
 def about_judge(spec: Any) -> About:
     """What there is to know of a recipe's judge and those inside."""
@@ -102,7 +110,7 @@ def about_judge(spec: Any) -> About:
         return judge
 
     version = make_judge(spec, note).version
-    endpoints = [found for judge in leaves if isinstance(found := getattr(judge, "endpoint", None), EndpointSpec)]
+    endpoints = [found for judge in leaves if (found := _endpoint(judge)) is not None]
     fills_gpu = any(getattr(judge, "fills_gpu", False) for judge in leaves)
     return About(version, any(map(_is_dear, leaves)), tuple(endpoints), fills_gpu)
 
@@ -118,7 +126,8 @@ class ScoresWorker:
 
     A part is a slice of the texts in their order. Where a dear judge takes part it is those texts that their digest
     sends there, so that equal texts meet in one part and are asked about once, whatever other processes do meanwhile.
-    Dear judges (see `judges.base.Judge`) keep what they say in the folder `store`.
+    Dear judges (see `judges.base.Judge`) keep what they say in the folder `store`. Several threads may make parts: they
+    ask a server at the same time, through one client, and any other judge one after the other.
     """
 
     judge: Any  # a recipe's JudgeSpec
@@ -128,12 +137,13 @@ class ScoresWorker:
     budget: Budget | None = None
     _judge: Judge | None = None
     _parts: Sequence[Sequence[tuple[str, TextPair]]] = ()
+    _leaves: list[Judge] = field(default_factory=list)
     _stored: list[StoredJudge] = field(default_factory=list)
     _refused: Set[str] = frozenset()
 
     def setup(self) -> None:
         """Makes the judge and reads the texts."""
-        self._stored = []
+        self._leaves, self._stored = [], []
         self._judge, rows = make_judge(self.judge, self._keep), self.texts.load()
         self._parts = (_by_digest if self._stored else _in_order)(rows, self.part_size)
         self._refused = self.budget.plan().refused if self.budget else frozenset()
@@ -143,6 +153,8 @@ class ScoresWorker:
         judge = self._judge
         assert judge is not None
         rows, label = self._parts[index], f"{judge.name}@{judge.version}"
+        for kept in self._stored:
+            kept.calls.clear()
         asked = [pair for row_id, pair in rows if row_id not in self._refused]
         distinct = list(dict.fromkeys(asked))
         said = dict(zip(distinct, guarded(judge, distinct), strict=True))
@@ -153,17 +165,23 @@ class ScoresWorker:
             "duplicates": each * (len(asked) - len(distinct)),
             "refused": each * (len(rows) - len(asked)),
         }
-        for kept in self._stored:
-            kept.calls.clear()
         return PartResult(
             [_score(row_id, label, REFUSED if row_id in self._refused else said[pair]) for row_id, pair in rows],
             extra={"calls": calls},
         )
 
+    def close(self) -> None:
+        """Tells the judges that they are asked no more, so that what waits for a server fails at once."""
+        for judge in self._leaves:
+            if callable(close := getattr(judge, "close", None)):
+                close()
+
     def _keep(self, judge: Judge, spec: Any) -> Judge:
+        self._leaves.append(judge)
+        asked = judge if _endpoint(judge) else cast("Judge", OneAtATime(judge))
         if self.store is None or not _is_dear(judge):
-            return judge
-        kept = StoredJudge(judge, self.store, _substance(judge, spec.options))
+            return asked
+        kept = StoredJudge(asked, self.store, _substance(judge, spec.options))
         self._stored.append(kept)
         return cast("Judge", kept)
 
@@ -189,7 +207,13 @@ _CALLS = ("computed", "stored", "duplicates", "refused")
 
 def _is_dear(judge: Judge) -> bool:
     """Whether the judge says so; one that asks a server and says nothing is."""
-    return bool(getattr(judge, "dear", isinstance(getattr(judge, "endpoint", None), EndpointSpec)))
+    return bool(getattr(judge, "dear", _endpoint(judge) is not None))
+
+
+def _endpoint(judge: Judge) -> EndpointSpec | None:
+    """The server that the judge sends texts to, if it does."""
+    found = getattr(judge, "endpoint", None)
+    return found if isinstance(found, EndpointSpec) else None
 
 
 def _substance(judge: Judge, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Judges made of several judges."""
+"""Judges made of other judges."""
 
 from __future__ import annotations
 
@@ -27,8 +27,14 @@ class SumJudge:
     def __init__(self, *, of: Sequence[Judge], weights: Sequence[float]) -> None:
         """A weight may be negative, for a judge of which less is better.
 
-        Raises: UserError when there is not one finite weight per judge, or no weight but 0.
+        Raises: UserError when there is not one finite weight per judge, or no weight but 0, or two have one name.
         """
+        if len({judge.name for judge in of}) < len(of):
+            raise UserError(
+                f"judge sum of {', '.join(judge.name for judge in of)}",
+                "two of the judges have one name, and the parts of their scores go by names",
+                "give one of them a label, as in {name: llm, label: strict}",
+            )
         numbers = [w for w in weights if isinstance(w, int | float) and math.isfinite(w)]
         if len(numbers) != len(weights) or len(weights) != len(of) or not any(numbers):
             raise UserError(
@@ -58,3 +64,24 @@ class SumJudge:
         return Judgement(
             math.fsum(w * value for w, value in zip(self._weights, values, strict=True)), parts, notes=notes
         )
+
+
+class LabeledJudge:
+    """A judge under a name with a label in it, which tells it from another of the same name."""
+
+    def __init__(self, judge: Judge, label: str) -> None:
+        self._judge, self._label = judge, label
+
+    @property
+    def name(self) -> str:
+        """The judge's own name and the label: "llm-strict"."""
+        return f"{self._judge.name}-{self._label}"
+
+    @property
+    def version(self) -> str:
+        """The version of the judge inside."""
+        return self._judge.version
+
+    def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
+        """What the judge inside says."""
+        return self._judge.score(pairs)
