@@ -131,6 +131,57 @@ def test_a_report_of_an_impression_alone():
     assert read_sections(report(("IMPRESSION", "Normal."))) == Sections(impression="Normal.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        " findings:  Clear lungs.\n\n impression:  Normal.\n",
+        " FINDINGS\n\n Clear lungs.\n\n IMPRESSION\n\n Normal.\n",
+        "FINDINGS: Clear lungs. IMPRESSION: Normal.",
+        "**FINDINGS:** Clear lungs.\n**IMPRESSION**: Normal.",
+        "## Findings:\nClear lungs.\n## Impression:\nNormal.",
+        "\ufeffFINDINGS:\u00a0Clear\u00a0lungs.\n\u00a0IMPRESSION\u00a0: Normal.",
+        "FINDINGS: Clear lungs.\rIMPRESSION: Normal.",
+        "FINDINGS: Clear lungs.\x0cIMPRESSION: Normal.",
+        "FINDINGS: Clear lungs.\u2028IMPRESSION: Normal.",
+        "FINDINGS\uff1a Clear lungs.\nIMPRESSION\uff1a Normal.",
+        " FINDINGS (CHEST):  Clear lungs.\n IMPRESSION (FINAL):  Normal.",
+        " WET READ: ___ 8:30 AM\n No edema.\n ______\n FINAL REPORT\n FINDINGS: Clear lungs.\n IMPRESSION: Normal.",
+        " WET READ:\n FINDINGS: Early.\n FINAL REPORT\n FINDINGS: Clear lungs.\n IMPRESSION: Normal.",
+        " FINDINGS: Clear lungs.\n IMPRESSION: Normal.\n\n ADDENDUM\n The line ends in the vein.\n",
+        " FINDINGS: Clear lungs.\n IMPRESSION: Normal.\n ________\n ADDENDUM:  A line was missed.\n",
+        "\n\n\n\tFINDINGS:\tClear lungs.\n\tIMPRESSION:\tNormal.\n",
+    ],
+)
+def test_awkward_reports_with_the_same_sections(text):
+    found = read_sections(text)
+    assert (found.findings, found.impression) == ("Clear lungs.", "Normal.")
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        (
+            " FINDINGS:\n 1. Clear lungs.\n 2. Heart: normal.\n\n IMPRESSION:\n 1. Normal.",
+            "1. Clear lungs. 2. Heart: normal.",
+        ),
+        (" FINDINGS:\n - Clear lungs.\n * Normal heart.\n", "- Clear lungs. * Normal heart."),
+        (" FINDINGS: THE LUNGS ARE CLEAR.\n IMPRESSION: NORMAL.", "THE LUNGS ARE CLEAR."),
+        (" FINDINGS: There is a\n history of cancer: none now.", "There is a history of cancer: none now."),
+        (" FINDINGS:\n THE LUNGS ARE\n CLEAR. HEART NORMAL.", "THE LUNGS ARE CLEAR. HEART NORMAL."),
+        (" FINDINGS - Clear lungs.\n IMPRESSION - Normal.", None),
+        (" FINDINGS:\n ______\n\n IMPRESSION: Normal.", None),
+        (" AS COMPARED TO THE PREVIOUS RADIOGRAPH, no change.", None),
+    ],
+)
+def test_the_findings_stay_whole_or_there_are_none(text, findings):
+    assert read_sections(text).findings == findings
+
+
+def test_clinical_history_in_one_line_is_one_heading():
+    found = read_sections("CLINICAL HISTORY: Cough. COMPARISON: None. FINDINGS: Clear.")
+    assert found == Sections(findings="Clear.", indication="Cough.", comparison="None.")
+
+
 @given(st.text(alphabet="AFGINDS: \n_abc\r1", max_size=200))
 def test_any_text_gives_sections_of_one_line(text):
     found = read_sections(text)

@@ -10,20 +10,38 @@ A section begins with a heading at the start of a line, in capitals and with a c
 Headings come in many spellings. A heading that names a view or the examination ("PA AND LATERAL VIEWS:") opens the
 findings, one that names a conclusion opens the impression, and of two sections of one name the last counts, since
 what is repeated is a correction. So does MIMIC's own parser. Unlike it, a heading that names a part of the body
-("LUNGS:") belongs to the section that it stands in, so that itemized findings stay whole; and headings that are
-written "Findings:" are known for the names of main sections.
+("LUNGS:") belongs to the section that it stands in, so that itemized findings stay whole; and main sections are also
+known by headings in small letters ("Findings:"), by ones that stand alone in a line without a colon, and, in a report
+that is written in one line, by ones in capitals within it. "FINDINGS/IMPRESSION:" opens the impression. What follows
+an addendum's heading belongs to none. "FINDINGS - Clear." has no heading.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-# The colon is followed by a blank, a word or the number of a list; that of "8:30" is not.
-_HEADING = re.compile(
-    r"^[ \t]{0,8}([A-Z][A-Z0-9 ()/,&.'-]{1,70}?|[A-Z][a-z]+)[ \t]*:(?=\s|$|[A-Za-z][a-z ]|\d[.)])", re.MULTILINE
+_ALONE = (
+    "FINDINGS|IMPRESSION|FINDINGS/IMPRESSION|CONCLUSIONS?|INDICATION|REASON FOR EXAM(?:INATION)?|(?:CLINICAL )?HISTORY"
+    "|COMPARISON|TECHNIQUE|EXAMINATION|ADDENDUM|WET READ|FINAL REPORT"
 )
-_SPACE = re.compile(r"\s+")
+# The colon is followed by a blank, a word or the number of a list; that of "8:30" is not. A heading may be marked as
+# bold or as a title, as Markdown does.
+_HEADING = re.compile(
+    r"^[ \t]{0,8}(?:\*\*|\#{1,4} )?"
+    r"(?:([A-Z][A-Z0-9 ()/,&.'-]{1,70}+|[A-Za-z][a-z]++(?: [a-z]++){0,3}+)(?:\*\*)?[ \t]*"
+    r":(?:\*\*)?(?=\s|$|[A-Za-z][a-z ]|\d[.)])"
+    rf"|({_ALONE})(?:\*\*)?[ \t]*$)",
+    re.MULTILINE,
+)
+_IN_A_LINE = re.compile(rf"\s+((?:{_ALONE})\s*:)")
+# Blanks and line ends of other systems and of the web, and the mark at the beginning of a file.
+_CHARACTERS = str.maketrans(
+    dict.fromkeys("\u00a0\u2007\u202f", " ")
+    | dict.fromkeys("\v\f\x85\u2028\u2029", "\n")
+    | {"\ufeff": "", "\uff1a": ":"}
+)
 _RULE = re.compile(r"^[\s_=*-]{5,}$", re.MULTILINE)  # the line of underscores above an addendum
 
 # First words of headings; where none is listed, the patterns below decide.
@@ -58,7 +76,13 @@ _BODY = re.compile(
     r"|soft tissues?|chest wall|lines?|tubes?|devices?|hardware|airways?|trachea|diaphragm|abdomen|other|aorta"
     r"|vascul\w+|spine|ribs?|support\w*|effusions?|pneumothorax)\b"
 )
-_IN_SMALL_LETTERS = ("findings", "impression", "indication", "comparison", "history", "conclusion")
+_IN_SMALL_LETTERS = {
+    "findings": "findings",
+    **dict.fromkeys(("impression", "conclusion"), "impression"),
+    **dict.fromkeys(("indication", "reason for exam", "reason for examination"), "indication"),
+    **dict.fromkeys(("history", "clinical history"), "history"),
+    "comparison": "comparison",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +108,25 @@ def read_sections(report: str) -> Sections:
 
 def _split(report: str) -> list[tuple[str, str]]:
     """The sections in their order, as (name, text on one line); what comes before the first heading is left out."""
-    report = _RULE.sub("", report.replace("\r\n", "\n").replace("\r", "\n"))
-    heads = [(name, match) for match in _HEADING.finditer(report) if (name := _name_of(match[1])) is not None]
+    report = _RULE.sub("", report.translate(_CHARACTERS).replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
+    if "\n" not in report:
+        report = _IN_A_LINE.sub(r"\n\1", report)
+    found = _HEADING.finditer(report)
+    heads = [(name, match) for match in found if (name := _name_of(match[1] or match[2])) is not None]
     ends = [match.start() for _, match in heads[1:]] + [len(report)]
     return [(name, _one_line(report[match.end() : end])) for (name, match), end in zip(heads, ends, strict=False)]
 
 
 def _one_line(text: str) -> str:
-    return _SPACE.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
+@lru_cache(maxsize=4096)
 def _name_of(heading: str) -> str | None:
     """The section that a heading opens; None for one that stands inside a section."""
     words = _one_line(heading.lower())
     if heading != heading.upper():
-        return _BY_WORD[words] if words in _IN_SMALL_LETTERS else None
+        return _IN_SMALL_LETTERS.get(words)
     if name := next((name for name, part in _BY_PART if part.search(words)), None):
         return name
     if name := _BY_WORD.get(words.split()[0]):
