@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from chexalign.errors import UserError
+from chexalign.mine import confidence, variants
+from chexalign.mine import quotas as quotas_module
 from chexalign.mine.calibration import Calibrator
 from chexalign.mine.expand import candidates, count_types, take
 from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
@@ -14,6 +19,11 @@ from chexalign.mine.quotas import apportion, budget_of, quotas
 from chexalign.mine.retrieve import Neighbors
 from chexalign.types import Evidence
 from tests.unit.test_mine_confidence import VERIFY
+
+
+@pytest.mark.parametrize("module", [confidence, quotas_module, variants])
+def test_examples(module):
+    assert doctest.testmod(module).failed == 0
 
 
 def calibrator(n, **more):
@@ -154,8 +164,6 @@ def test_findings_of_evidence():
         Evidence("box", "Nodule", image=0, box=(0, 0, 0.5, 0.5)),
         Evidence("study", "s0"),
     )
-    from dataclasses import replace
-
     assert findings_of(replace(VERIFY, evidence=evidence)) == {"Edema", "Nodule"}
     rows = [{"b", "a"}, set(), {"a", "other"}]
     (block,) = flag_blocks(rows, ("a", "b"))
