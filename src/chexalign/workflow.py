@@ -361,7 +361,8 @@ class Workflow:
         }
         key = self.key("estimates", metrics, spec)
         names = [folder_name(judge) for judge in judges]
-        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=names)
+        own = {name: folder_name(arm.judge) for name, arm in self.recipe.resolved_arms().items()}
+        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=names, learned_from=own)
 
     @property
     def policies(self) -> Sequence[str]:
@@ -412,6 +413,7 @@ class Workflow:
         # Servers are asked by one process, so that they see as many requests at a time as the recipe says.
         served = Threads(about.parts_under_way, worker.close) if about.endpoints else None
         spread = served or self._spread()
+        judging.tell_why_again(table, key)
         manifest = run_parts(table, worker, key=key, n_parts=n_parts, workers=workers, spread=spread, label=label)
         return judging.with_calls(table, manifest)
 

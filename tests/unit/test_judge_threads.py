@@ -60,9 +60,9 @@ def run(tmp_path: Path) -> RunFolder:
     return run_with(tmp_path / "runs" / "one", [f"reference {i}" for i in range(STUDIES)], texts)
 
 
-def started(run: RunFolder) -> Workflow:
+def started(run: RunFolder, workers: int = 2) -> Workflow:
     """A workflow whose candidates are those of the run."""
-    recipe = Recipe.model_validate({**plain(), "workers": 2, "sample": {"split": "prefer"}})
+    recipe = Recipe.model_validate({**plain(), "workers": workers, "sample": {"split": "prefer"}})
     work = Workflow(recipe, run)
     for name, table in {"studies": run.studies, "candidates": run.candidates}.items():
         work._known[repr((name, (), {}))] = Manifest.load(table.folder)
@@ -150,3 +150,17 @@ def test_two_judges_of_one_name_have_tables_of_their_own(run: RunFolder, tmp_pat
     tables = [{row.candidate_id: row for row in run.scores(name).rows()} for name in ("llm-one", "llm-other")]
     assert [next(iter(table.values())).judge.split("@")[0] for table in tables] == ["llm-one", "llm-other"]
     assert all(tables[0][i].value != tables[1][i].value for i in tables[0])
+
+
+def test_scores_by_an_older_version_of_a_judge_are_made_again_and_it_is_said_why(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = started(run, 1).scores(JudgeSpec(name="alone"))
+    capsys.readouterr()
+    assert started(run, 1).scores(JudgeSpec(name="alone")) == first
+    assert "note" not in capsys.readouterr().err
+    monkeypatch.setattr(Alone, "version", "2")
+    second = started(run, 1).scores(JudgeSpec(name="alone"))
+    assert "by version 1 of the judge; by version 2 they are made again" in capsys.readouterr().err
+    assert {row.judge for row in run.scores("alone").rows()} == {"alone@2"}
+    assert second.fingerprint != first.fingerprint

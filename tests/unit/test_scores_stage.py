@@ -107,6 +107,27 @@ def test_scores_of_another_version_of_the_judge_are_not_mixed_in(run, tmp_path, 
     assert after.extra["calls"]["stored"] == 0
 
 
+def test_damaged_rows_of_the_store_are_asked_for_again_and_counted(run, tmp_path, capsys):
+    _, first = scored(run, slow(tmp_path), "slow")
+    (folder,) = score_store_folder(run).iterdir()
+    paths = sorted(folder.glob("*.parquet"))
+    lost = sum(int(path.stem.rpartition("-")[2]) for path in paths[:2])
+    for path in paths[:2]:
+        path.write_bytes(path.read_bytes()[:-9])
+    other = run_with(run.root.parent / "b", REFERENCES, TEXTS)
+    table, second = scored(other, slow(tmp_path), "slow")
+    assert second.content == first.content
+    assert (second.extra["calls"]["computed"], second.extra["calls"]["stored"]) == (lost, DISTINCT - lost)
+    assert second.extra["calls"]["damaged"] == lost
+    told = capsys.readouterr().err
+    assert f"note: {lost} rows of the score store were damaged" in told
+    assert paths[0].name in told
+    assert with_calls(table, second) == second
+    assert capsys.readouterr().err == "", "it is told once"
+    third = run_with(run.root.parent / "c", REFERENCES, TEXTS)
+    assert "damaged" not in scored(third, slow(tmp_path), "slow")[1].extra["calls"]
+
+
 def test_where_a_server_is_does_not_change_what_it_says_and_its_model_does(tmp_path):
     def options(**server):
         made = make_judge(

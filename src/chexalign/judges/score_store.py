@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import Counter, defaultdict
@@ -34,14 +35,14 @@ class ScoreStore:
 
     `identity` spells out all that a judgement depends on beside the texts, and lies in the folder as JSON. A file is
     whole or absent and named by the digest of its bytes and its number of rows: files are added, never changed, by
-    several processes and threads at once, and one that is damaged counts as absent, so that its rows are made again.
+    several processes and threads at once, and one that is damaged is put aside, so that its rows are made again.
     Memory: about 200 bytes per judgement from the first look-up on; those asked for are read from their files.
     Raises: UserError when the folder says that it belongs to another judge.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
         self.folder = root / ids.digest(identity)
-        self.damaged: dict[str, int] = {}  # rows of each file that was ignored, by its name
+        self.damaged: dict[str, int] = {}  # rows of each file that was put aside, by its name
         self._where: dict[str, tuple[str, int]] = {}  # key -> file and row
         self._seen: set[str] = set()
         self._lock = threading.RLock()
@@ -87,7 +88,6 @@ class ScoreStore:
         atomic.write_bytes(self.folder / name, data)
         with self._lock:
             self._seen.discard(name)  # it is read at the next look-up, also where a damaged one lay before
-            self.damaged.pop(name, None)
 
     def _look(self) -> None:
         """Takes up the files that are new."""
@@ -111,6 +111,8 @@ class ScoreStore:
         if name.partition("-")[0] != ids.bytes_sha256(data)[:_KEY_LENGTH]:
             number = Path(name).stem.rpartition("-")[2]
             self.damaged[name] = int(number) if number.isdecimal() else 0
+            with contextlib.suppress(OSError):  # gone, or put aside by another process
+                (self.folder / name).rename(self.folder / f"{name}.damaged")
             return None
         return pq.read_table(pa.BufferReader(data))
 
@@ -146,6 +148,11 @@ class StoredJudge:
     def version(self) -> str:
         """The version of the judge inside."""
         return self.judge.version
+
+    @property
+    def damaged(self) -> dict[str, int]:
+        """Rows of each file of the store that was found damaged, by its name."""
+        return dict(self._store.damaged) if self._store else {}
 
     @property
     def store(self) -> ScoreStore:

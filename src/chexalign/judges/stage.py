@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from chexalign.recipe_engines import EndpointSpec
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
+from chexalign.stage import StageKey
 from chexalign.store import Manifest, Table
 from chexalign.types import Score
 
@@ -149,7 +151,10 @@ class ScoresWorker:
         self._refused = self.budget.plan().refused if self.budget else frozenset()
 
     def part(self, index: int) -> PartResult[Score]:
-        """The scores of one part; `extra` counts calls: computed, stored, and saved by duplicates and the budget."""
+        """The scores of one part; `extra` counts calls: computed, stored, and saved by duplicates and the budget.
+
+        It also has the damaged files of the store that were met, each with its rows.
+        """
         judge = self._judge
         assert judge is not None
         rows, label = self._parts[index], f"{judge.name}@{judge.version}"
@@ -165,9 +170,10 @@ class ScoresWorker:
             "duplicates": each * (len(asked) - len(distinct)),
             "refused": each * (len(rows) - len(asked)),
         }
+        damaged = {name: n for kept in self._stored for name, n in kept.damaged.items()}
         return PartResult(
             [_score(row_id, label, REFUSED if row_id in self._refused else said[pair]) for row_id, pair in rows],
-            extra={"calls": calls},
+            extra={"calls": calls, **({"damaged": damaged} if damaged else {})},
         )
 
     def close(self) -> None:
@@ -189,17 +195,43 @@ class ScoresWorker:
 def with_calls(table: Table[Score], manifest: Manifest) -> Manifest:
     """The manifest, saved with the calls of its parts added up and the share of them that was saved.
 
-    Tables for which no judge was asked, as those of a panel, have no such account.
+    Tables for which no judge was asked, as those of a panel, have no such account. Rows of the store that were found
+    damaged, and so asked for again, are counted and told.
     """
-    extras = [table.info(i).extra.get("calls", {}) for i in range(manifest.parts)]
-    calls = {name: sum(extra.get(name, 0) for extra in extras) for name in _CALLS}
+    extras = [table.info(i).extra for i in range(manifest.parts)]
+    calls: dict[str, Any] = {name: sum(extra.get("calls", {}).get(name, 0) for extra in extras) for name in _CALLS}
     total = sum(calls.values())
+    damaged = {name: n for extra in extras for name, n in extra.get("damaged", {}).items()}
     account = calls | {"saved": (total - calls["computed"]) / total} if total else None
+    if account and damaged:
+        account["damaged"] = sum(damaged.values())
     if manifest.extra.get("calls") == account:
         return manifest
+    if account and damaged:
+        _tell(f"{account['damaged']} rows of the score store were damaged and are put aside: {', '.join(damaged)}")
     manifest = dataclasses.replace(manifest, extra=manifest.extra | {"calls": account})
     manifest.save(table.folder)
     return manifest
+
+
+def tell_why_again(table: Table[Score], key: StageKey) -> None:
+    """Says so on stderr where the table holds scores by another version of the judge, which are made again."""
+    there = Manifest.load(table.folder)
+    before, now = (_version(config) for config in (there.config if there else {}, key.config))
+    if before is not None and before != now:
+        _tell(
+            f"the scores in {table.folder} are by version {before} of the judge; by version {now} they are made again"
+        )
+
+
+def _version(config: Mapping[str, Any]) -> str | None:
+    """The judge's version in the configuration of a table of scores."""
+    blocks = config.get("blocks") or [None]
+    return blocks[-1].get("version") if isinstance(blocks[-1], dict) else None
+
+
+def _tell(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr)
 
 
 _CALLS = ("computed", "stored", "duplicates", "refused")
