@@ -13,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
+from chexalign.data.table_trouble import content_said, delimiter_said
 from chexalign.errors import UserError
 
 _DAMAGED = (  # RuntimeError: an archive with a password
@@ -96,7 +97,7 @@ def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tu
                 raise UserError(
                     f"{path} has no column {missing[0]}.",
                     f"The dataset {source} needs it; the columns are: {', '.join(header[:20]) or 'none'}.",
-                    "Use the file as its owner ships it, with commas between its columns.",
+                    f"Use the file as its owner ships it, with commas between its columns.{delimiter_said(header)}",
                 )
             at = [header.index(name) for name in columns]
             width, wanted = max(at) + 1, itemgetter(*at)
@@ -108,7 +109,7 @@ def read_columns(path: Path, columns: Sequence[str], source: str) -> Iterator[tu
         raise UserError(
             f"{path} cannot be read ({type(e).__name__}).",
             "It is cut short, damaged, or no table in UTF-8 text.",
-            "Download the file again.",
+            f"Download the file again.{content_said(path)}",
         ) from e
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from chexalign.data.table_trouble import content_said
 from chexalign.errors import UserError
 
 FORMATS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
@@ -41,7 +42,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any] | None]:
         raise UserError(
             f"{path} cannot be read ({type(e).__name__}).",
             "It is missing, cut short, damaged, or no UTF-8 text.",
-            "Give data.root the path of a whole file.",
+            f"Give data.root the path of a whole file.{content_said(path)}",
         ) from e
 
 

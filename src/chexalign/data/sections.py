@@ -35,7 +35,7 @@ _HEADING = re.compile(
     rf"|({_ALONE})(?:\*\*)?[ \t]*$)",
     re.MULTILINE,
 )
-_IN_A_LINE = re.compile(rf"\s+((?:{_ALONE})\s*:)")
+_IN_A_LINE = re.compile(rf" ((?:{_ALONE})\s*:)")
 # Blanks and line ends of other systems and of the web, and the mark at the beginning of a file.
 _CHARACTERS = str.maketrans(
     dict.fromkeys("\u00a0\u2007\u202f", " ")
@@ -110,7 +110,7 @@ def _split(report: str) -> list[tuple[str, str]]:
     """The sections in their order, as (name, text on one line); what comes before the first heading is left out."""
     report = _RULE.sub("", report.translate(_CHARACTERS).replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
     if "\n" not in report:
-        report = _IN_A_LINE.sub(r"\n\1", report)
+        report = _IN_A_LINE.sub(r"\n\1", _one_line(report))
     found = _HEADING.finditer(report)
     heads = [(name, match) for match in found if (name := _name_of(match[1] or match[2])) is not None]
     ends = [match.start() for _, match in heads[1:]] + [len(report)]

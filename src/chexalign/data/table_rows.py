@@ -11,6 +11,7 @@ from typing import Any
 from chexalign.data.images import view_of
 from chexalign.data.layout import inside
 from chexalign.data.rows import read_rows
+from chexalign.data.table_trouble import delimiter_said
 from chexalign.errors import UserError
 from chexalign.recipe import ColumnsSpec
 from chexalign.types import View
@@ -87,7 +88,8 @@ def _need_columns(row: Mapping[str, Any], columns: ColumnsSpec, path: Path) -> N
                 f"{path} has no column {column!r}.",
                 f"It is to hold each study's {name}; the columns are: {', '.join(map(str, list(row)[:20]))}.",
                 f"Name the right one, e.g. --set data.columns.{name}=COLUMN. Split the table by commas if it is a "
-                "CSV; where each study has a patient of its own, name the id's column for patient too.",
+                "CSV; where each study has a patient of its own, name the id's column for patient too."
+                + delimiter_said([str(column) for column in row]),
             )
 
 
