@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from chexalign.data.base import SPLIT_SEED, assign_splits, held_out_first
 from chexalign.data.questions import REGION, SHARES, Draft, Picture, PixelBox, QuestionItem, QuestionsWorker, share_of
 from chexalign.store import Table
 from chexalign.types import Evidence, Question
@@ -89,3 +90,9 @@ def test_an_image_that_no_policy_opens_is_decoded_once(tmp_path):
     (result,) = parts([QuestionItem("s1", "p1", "test", (Picture(str(path), "frontal"),), (VERIFY,))], 10, tmp_path)
     assert result.rows[0].images[0].path.endswith(".png")
     assert result.rows[0].images[0].path != str(path)
+
+
+def test_patients_whose_questions_test_are_not_trained_on_by_their_reports():
+    ids = [f"CXR{i}" for i in range(2000)]
+    studies = assign_splits(ids, held_out_first({"sft": 800, "prefer": 600, "test": 400}), seed=SPLIT_SEED)
+    assert {studies.get(i, "test") for i in ids if share_of(i) == "test"} == {"test"}

@@ -88,6 +88,15 @@ def one_right_each(cases: Sequence[Case], findings: Iterable[str], *, in_a_box: 
     return drawn
 
 
+def in_groups(drawn: Sequence[Drawn]) -> Iterator[Sequence[Drawn]]:
+    """What `one_right_each` drew, by groups with the same options."""
+    at = 0
+    while at < len(drawn):
+        size = len(drawn[at].options)
+        yield drawn[at : at + size]
+        at += size
+
+
 def opposites(cases: Sequence[Case], findings: Iterable[str]) -> list[Drawn]:
     """Pairs of cases of one split and one set of four options: what is right for one is what is wrong for the other.
 

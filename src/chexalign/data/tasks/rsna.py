@@ -12,12 +12,12 @@ Source: Shih et al. 2019.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import ClassVar
 
 from chexalign.data.layout import find_file, need_root, read_columns
+from chexalign.data.loose import read_json
 from chexalign.data.questions import Picture, PixelBox, QuestionItem, share_of
 from chexalign.data.tasks.balance import LEFT_OUT, equal_numbers
 from chexalign.data.tasks.boxes import Bounds, read_corner_and_size
@@ -110,13 +110,13 @@ def _read_patients(path: Path) -> dict[str, str]:
     """The person of each image, by the name that it has in NIH ChestX-ray14."""
     if not path.is_file():
         return {}
+    rows = read_json(path, SOURCE)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
         return {row["subset_img_id"]: row["img_id"][:_NIH_DIGITS] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+    except (KeyError, TypeError) as e:
         raise UserError(
-            f"{path} cannot be read ({type(e).__name__}).",
-            "It must be RSNA's list of records with subset_img_id and img_id.",
+            f"{path} is another file than RSNA's table of mappings ({type(e).__name__}).",
+            "Each of its records must have subset_img_id and img_id.",
             "Download it again, or take it away: splits are then by image.",
         ) from e
 

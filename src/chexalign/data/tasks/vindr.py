@@ -27,7 +27,7 @@ from chexalign.data.tasks.located import Known, ask
 from chexalign.data.tasks.vindr_tables import SOURCE, Reading, add_image_labels, findings_of, read_annotations
 
 LICENSE = "PhysioNet Credentialed Health Data License 1.5.0"
-TEST_KEPT = {TRAIN: 0.85, VALIDATION: 0.15}  # of the training images, where there is a test set beside them
+_WITH_A_TEST = {VALIDATION: 0.15, TRAIN: 0.85}  # of the training images, where there is a test set beside them
 
 _TRAIN, _TEST, _KAGGLE = "annotations_train.csv", "annotations_test.csv", "train.csv"
 _PACKED = ("", ".gz", ".zip")
@@ -59,7 +59,7 @@ class VinDrCXR:
         known: list[Known] = []
         dropped = Counter[str]()
         for table, votes in tables:
-            shares = {TEST: 1.0} if not votes else TEST_KEPT if test is not None else SHARES
+            shares = {TEST: 1.0} if not votes else _WITH_A_TEST if test is not None else SHARES
             found, why = self._read(root, table, votes=votes, shares=shares)
             known += found
             dropped += why
