@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chexalign import atomic
 from chexalign.errors import UserError
+from chexalign.evaluate.cross_judge import Disagreement, cross_judge, disagreements
 from chexalign.evaluate.labels import label_table
 from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate, measure
 from chexalign.ids import keyed_seed
@@ -49,9 +50,18 @@ def truth_of(run: RunFolder, split: str) -> Truth:
 
 
 def write_estimates(
-    run: RunFolder, key: StageKey, *, spec: Any, policies: Sequence[str], judges: Sequence[str]
+    run: RunFolder,
+    key: StageKey,
+    *,
+    spec: Any,
+    policies: Sequence[str],
+    judges: Sequence[str],
+    learned_from: Mapping[str, str],
 ) -> list[Estimate]:
-    """The estimates of a run, computed unless estimates.json holds those of this key; `spec` is the EvaluateSpec."""
+    """The estimates of a run, computed unless estimates.json holds those of this key; `spec` is the EvaluateSpec.
+
+    `learned_from` has the judge of each policy that learned from one.
+    """
     if run.estimates.is_file():
         there = atomic.read_json(run.estimates)
         if there["fingerprint"] == key.fingerprint:
@@ -61,12 +71,19 @@ def write_estimates(
     patients = [s.patient_id for s in truth.studies]
     bootstrap = Bootstrap(patients, seed=keyed_seed(key.seed, "bootstrap"), resamples=spec.bootstrap, level=spec.level)
     estimates = estimate(truth, results, bootstrap, split=spec.split, baseline=SFT)
+    study_ids, (base,) = [s.id for s in truth.studies], [r for r in results if r.name == SFT]
+    apart: list[Disagreement] = []
+    for result in results:
+        if (own := learned_from.get(result.name)) is not None:
+            estimates += cross_judge(result, base, bootstrap, own=own, judges=judges, split=spec.split)
+            apart += disagreements(result, base, study_ids, judges=judges)
     tests = PairedTests(patients, seed=keyed_seed(key.seed, "randomization"))
     comparisons = compare(truth, results, tests, judges=judges, baseline=SFT)
     content = {
         "fingerprint": key.fingerprint,
         "estimates": [dataclasses.asdict(e) for e in estimates],
         "comparisons": [dataclasses.asdict(c) for c in comparisons],
+        "disagreements": [dataclasses.asdict(d) for d in apart],
     }
     atomic.write_json(run.estimates, content)
     return estimates
@@ -86,6 +103,14 @@ def read_comparisons(run: RunFolder) -> list[Comparison]:
     Raises: UserError when there are no estimates yet.
     """
     return [Comparison(**row) for row in _content(run).get("comparisons", [])]
+
+
+def read_disagreements(run: RunFolder) -> list[Disagreement]:
+    """The studies of a finished run that judges see most differently, of each policy that learned from one.
+
+    Raises: UserError when there are no estimates yet.
+    """
+    return [Disagreement(**row) for row in _content(run).get("disagreements", [])]
 
 
 def _content(run: RunFolder) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["Findings", "Text overlap", "Length and form", "Other", "Per finding"]
+Group = Literal["Findings", "Text overlap", "Length and form", "Other", "Per finding"]  # the last has its own tables
 GROUPS: tuple[Group, ...] = ("Findings", "Text overlap", "Length and form", "Other")
 
 _F1 = re.compile(r"(?P<judge>[\w-]+)\.(?P<kind>micro|macro)_f1_(?P<labels>\d+)")
@@ -91,6 +91,14 @@ _KNOWN: tuple[MetricInfo, ...] = (
         -1,
         "Share of reports that reached the token limit before they ended.",
     ),
+    MetricInfo(
+        "goodhart_gap",
+        "Ahead of other judges",
+        "Other",
+        0,
+        "Gain by the judge that the policy learned from, less the mean gain by the others, in standard deviations of "
+        "each judge's scores of the baseline; well above 0 the policy has learned its judge and not the task.",
+    ),
     MetricInfo("empty", "Empty", "Length and form", -1, "Share of reports without a word."),
 )
 _BY_NAME = {info.name: info for info in _KNOWN}
@@ -106,7 +114,7 @@ def metric_info(name: str, definitions: Mapping[str, str] | None = None) -> Metr
 
     `definitions` replaces the sentence of a metric, by name.
     """
-    info = _BY_NAME.get(name) or _f1_info(name) or _controlled_info(name)
+    info = _BY_NAME.get(name) or _f1_info(name) or _gain_info(name) or _controlled_info(name)
     info = info or MetricInfo(name, name, "Other", 0, "A metric of this run that this report has no definition for.")
     if definitions and name in definitions:
         return MetricInfo(info.name, info.label, info.group, info.better, definitions[name], info.decimals)
@@ -122,6 +130,15 @@ def in_order(names: Iterable[str]) -> list[str]:
     kept = [n for n in distinct if metric_info(n).group != "Per finding" and not n.endswith(".macro_f1_1")]
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(kept, key=lambda n: (GROUPS.index(metric_info(n).group), rank.get(n, len(rank))))
+
+
+def _gain_info(name: str) -> MetricInfo | None:
+    """A gain in standard deviations, `gain_sd.green`; it stands in the table of judges, not in the main one."""
+    judge = name.removeprefix("gain_sd.")
+    if judge == name:
+        return None
+    definition = f"Paired difference by {judge}, in standard deviations of its scores of the baseline."
+    return MetricInfo(name, f"Gain by {judge}", "Per finding", 1, definition)
 
 
 def _f1_info(name: str) -> MetricInfo | None:
