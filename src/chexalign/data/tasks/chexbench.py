@@ -47,10 +47,10 @@ class CheXbench:
     """CheXbench's multiple-choice questions about chest X-rays; all of them are for testing."""
 
     name = "chexbench"
-    license = "that of each source; MIMIC-CXR among them is PhysioNet Credentialed Health Data License 1.5.0"
+    license = "that of each source; for MIMIC-CXR the PhysioNet Credentialed Health Data License 1.5.0"
     describe: ClassVar[dict[str, str]] = {
         "license": license,
-        "needs": "`root` with data.json; the images of MIMIC-CXR, CheXpert, RSNA, SIIM, OpenI and SLAKE (`roots`)",
+        "needs": "`root` with data.json; the images of each of its sources (`roots`)",
         "cost": "reads data.json at once",
     }
 

@@ -42,7 +42,7 @@ class MimicVQA:
     describe: ClassVar[dict[str, str]] = {
         "license": license,
         "needs": "`root` with train.json, valid.json and test.json; `images`, the folder of MIMIC-CXR-JPG",
-        "cost": "a minute and some 700 MB for the whole collection: files are read row by row, questions are kept",
+        "cost": "half a minute and some 400 MB for the whole collection: files are read row by row, questions are kept",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:
