@@ -16,6 +16,7 @@ from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.green import GreenJudge, GreenStyleJudge
 from chexalign.judges.llm import LLMJudge
 from tests import servers
+from tests.chat_models import tiny_llama
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -103,3 +104,17 @@ def test_the_chat_template_gives_the_models_prompt_at_the_server(url: str) -> No
     end = prompt.partition("Compare.\n")[2].partition("\n")[0]  # the end token of this model
     assert end in ("</s>", "<|im_end|>")
     assert prompt.removeprefix(begin) == f"<|user|>\nCompare.\n{end}\n<|assistant|>\n{end}\n<|assistant|>\n"
+
+
+def test_a_model_in_a_folder_says_what_it_says_behind_a_server(tmp_path: Path) -> None:
+    """With random weights the answers are babble, but the same babble: prompt, chat template, masks and end."""
+    pytest.importorskip("uvicorn", reason="what `transformers serve` needs is not installed")
+    folder = tiny_llama(tmp_path / "model")
+    (folder / "generation_config.json").write_text("{}")  # a server follows these settings, a judge does not
+    (prompt := tmp_path / "prompt.txt").write_text("Rate {candidate} against {reference}.")
+    how: dict[str, Any] = {"prompt": str(prompt), "worst": 1, "best": 5, "json_path": "score", "max_new_tokens": 24}
+    local = LLMJudge(**how, folder=str(folder), dtype="fp32", device="cpu", batch_size=2).score(PAIRS)
+    with servers.transformers_serve(folder, tmp_path) as url:
+        served = LLMJudge(**how, url=url, model=str(folder)).score(PAIRS)
+    assert local == served
+    assert len({j.notes["answer"] for j in local[:3]}) == 3
