@@ -173,3 +173,15 @@ def test_a_patient_who_is_in_both_splits_stays_held_out(root):
     items, dropped = CheXpertPlus(split={"sft": 99, "validation": 9}, root=root).items()
     assert dropped["patient_in_another_split"] == 1
     assert {i.payload[0].patient for i in items if i.split == "validation"} == {"patient00003"}
+
+
+def test_a_link_out_of_the_folder_is_not_followed(root, tmp_path):
+    path = root / "PNG/train/patient00001/study1/view1_frontal.png"
+    path.rename(tmp_path / "outside.png")
+    path.symlink_to(tmp_path / "outside.png")
+    dataset = CheXpertPlus(split=ALL, root=root, prior=True)
+    items, dropped = dataset.items()
+    assert dropped["image_outside_the_folder"] == 1
+    later = next(item for item in items if item.id == "patient00001_study2")
+    with pytest.raises(DropStudyError, match="prior_image_missing"):
+        dataset.study(later, tmp_path)

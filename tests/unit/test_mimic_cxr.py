@@ -209,3 +209,39 @@ def test_a_table_of_another_kind_is_refused(root):
 def test_a_split_that_gets_nothing_is_an_error(root):
     with pytest.raises(UserError, match=r"data\.split\.prefer has no study"):
         MimicCXR(split={"sft": 1000, "prefer": 5}, root=root).items()
+
+
+def test_links_out_of_the_folder_are_not_followed(root, tmp_path):
+    outside = trees.write_image(tmp_path / "outside.jpg")
+    text = tmp_path / "outside.txt"
+    text.write_text(trees.report("Outside."))
+    dataset = MimicCXR(split=ALL, root=root)
+    items, _ = dataset.items()
+    places, exam = items[0].payload
+    image = places.image(exam, exam.study, exam.images[0][0])
+    report = places.reports / exam.folder / f"s{exam.study}.txt"
+    for path, target, reason in ((image, outside, "image_outside"), (report, text, "report_outside")):
+        path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(DropStudyError, match=f"{reason}_the_folder"):
+            dataset.study(items[0], tmp_path)
+        path.unlink()
+        path.symlink_to(shutil.copy(target, root / f"inside{target.suffix}"))
+        assert dataset.study(items[0], tmp_path).id == items[0].id
+    image.unlink()
+    image.symlink_to(outside)
+    capped = MimicCXR(split={"prefer": 99, "sft": 1}, root=root).items()[1]
+    assert capped.get("image_outside_the_folder", 0) <= 1  # asked for only where it decides which studies are taken
+
+
+def test_a_patient_who_is_in_two_official_splits_stays_held_out(root):
+    path = root / "mimic-cxr-2.0.0-split.csv.gz"
+    import gzip
+
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    first = lines[1].split(",")
+    lines[1:3] = [line.rpartition(",")[0] + ",test" for line in lines[1:3]]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    items, dropped = MimicCXR(split=ALL, root=root).items()
+    assert {item.split for item in items if item.payload[1].patient == first[2]} == {"test"}
+    assert dropped["patient_in_another_split"] == 1

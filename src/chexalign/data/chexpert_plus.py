@@ -13,14 +13,14 @@ Source: Chambon et al. 2024, Stanford AIMI; for those who accepted its agreement
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexalign.data.base import BEYOND, Item, assign_by_official
+from chexalign.data.base import BEYOND, DropStudyError, Item, assign_by_official
 from chexalign.data.chexpert_plus_table import TABLE_NAMES, PlusStudy, read_plus
 from chexalign.data.images import image_ref, of_the_views
-from chexalign.data.layout import find_file, need_root, not_there
+from chexalign.data.layout import find_file, kept_in, need_root, not_there
 from chexalign.data.options import ReportOptions
 from chexalign.data.priors import newest_earlier, prior_ref
 from chexalign.data.questions import share_of
@@ -54,10 +54,11 @@ class CheXpertPlus(ReportOptions):
         """
         root = need_root(self.root, SOURCE, f"{TABLE_NAMES[0]} and the images")
         studies, dropped = read_plus(find_file([root], TABLE_NAMES, SOURCE))
-        places = self._places(root)
+        top = self.images or root
+        places = _places(top)
         usable: dict[str, list[tuple[str, View]]] = {}
         for i, study in studies.items():
-            found, reason = self._choose(study, places)
+            found, reason = self._choose(study, top, places)
             if reason is None:
                 usable[i] = found
             else:
@@ -68,7 +69,7 @@ class CheXpertPlus(ReportOptions):
             _OURS,
             self.split,
         )
-        priors = self._priors(studies, places) if self.prior else {}
+        priors = self._priors(studies, top, places) if self.prior else {}
         items = [Item(i, splits[i], (studies[i], usable[i], priors.get(i))) for i in usable if i in splits]
         return items, dict(sorted((dropped + why).items(), key=lambda pair: pair[0] == BEYOND))
 
@@ -92,31 +93,31 @@ class CheXpertPlus(ReportOptions):
             license=self.license,
         )
 
-    def _choose(self, study: PlusStudy, places: Iterable[Path]) -> tuple[list[tuple[str, View]], str | None]:
+    def _choose(self, study: PlusStudy, top: Path, places: Sequence[Path]) -> tuple[list[tuple[str, View]], str | None]:
         """The files of a study's images of the wanted views, or why it cannot be used."""
         if study.findings is None:
             return [], "no_findings_section"
         chosen = of_the_views(study.images, self.views)
         if not chosen:
             return [], "no_image_of_the_views"
-        found = [(_find(places, name), view) for name, view in chosen]
-        there = [(path, view) for path, view in found if path is not None]
-        return there, None if len(there) == len(chosen) else "image_missing"
+        try:
+            return [(_find(top, places, name), view) for name, view in chosen], None
+        except DropStudyError as e:
+            return [], str(e)
 
-    def _priors(self, studies: Mapping[str, PlusStudy], places: Iterable[Path]) -> dict[str, str]:
+    def _priors(self, studies: Mapping[str, PlusStudy], top: Path, places: Sequence[Path]) -> dict[str, str]:
         """The file of the newest earlier frontal image of each study that has one; one that is not there is named."""
         exams = ((i, s.patient, s.order, s.frontal) for i, s in studies.items() if s.order is not None)
-        named = {i: name for i, (_, name) in newest_earlier(exams).items()}
-        return {i: _find(places, name) or name for i, name in named.items()}
+        return {i: _find_or_name(top, places, name) for i, (_, name) in newest_earlier(exams).items()}
 
-    def _places(self, root: Path) -> list[Path]:
-        """The folders that hold train or valid."""
-        top = self.images or root
-        places = [place for pattern in _PLACES for place in sorted(top.glob(pattern))]
-        found = [place for place in (top, *places) if _holds(place)]
-        if not found:
-            raise not_there(top, f"{_PLACES[0]}/train with PNG images, nor DICOM/Uncompressed/train", SOURCE)
-        return found
+
+def _places(top: Path) -> list[Path]:
+    """The folders that hold train or valid."""
+    places = [place for pattern in _PLACES for place in sorted(top.glob(pattern))]
+    found = [place for place in (top, *places) if _holds(place)]
+    if not found:
+        raise not_there(top, f"{_PLACES[0]}/train with PNG images, nor DICOM/Uncompressed/train", SOURCE)
+    return found
 
 
 def _official(study: PlusStudy) -> str:
@@ -127,11 +128,21 @@ def _holds(place: Path) -> bool:
     return any((place / name).is_dir() for name in ("train", "valid"))
 
 
-def _find(places: Iterable[Path], name: str) -> str | None:
-    """The first file of that name, whose own ending does not count."""
+def _find(top: Path, places: Iterable[Path], name: str) -> str:
+    """The first file of that name, whose own ending does not count.
+
+    Raises: DropStudyError: image_missing or image_outside_the_folder.
+    """
     stem = name.rpartition(".")[0]
     for place in places:
         for ending in _ENDINGS:
-            if (path := place / f"{stem}{ending}").is_file():
+            if (path := kept_in(top, place / f"{stem}{ending}", "image")).is_file():
                 return str(path)
-    return None
+    raise DropStudyError("image_missing")
+
+
+def _find_or_name(top: Path, places: Sequence[Path], name: str) -> str:
+    try:
+        return _find(top, places, name)
+    except DropStudyError:
+        return str(places[0] / name)  # where making the study will miss it

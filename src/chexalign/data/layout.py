@@ -13,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
+from chexalign.data.base import DropStudyError
 from chexalign.data.table_trouble import content_said, delimiter_said
 from chexalign.errors import UserError
 
@@ -58,6 +59,16 @@ def inside(root: Path, name: str | Path | None) -> Path | None:
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is none
         return None
     return path if any(end.is_relative_to(top.resolve()) for top in (root, path.parent)) else None
+
+
+def kept_in(root: Path, path: Path, what: str) -> Path:
+    """The path of a file below `root`, made of known parts, none of which is `..`: only a link can lead out.
+
+    Raises: DropStudyError: "{what}_outside_the_folder".
+    """
+    if path.is_symlink() and inside(root, path.relative_to(root)) is None:
+        raise DropStudyError(f"{what}_outside_the_folder")
+    return path
 
 
 def find_file(folders: Sequence[Path], names: Sequence[str], source: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chexalign.data.base import BEYOND, DropStudyError, Item, assign_by_official
 from chexalign.data.images import image_ref, of_the_views
-from chexalign.data.layout import find_file, need_root, not_there
+from chexalign.data.layout import find_file, kept_in, need_root, not_there
 from chexalign.data.mimic_tables import METADATA_NAMES, SOURCE, SPLIT_NAMES, Exam, read_exams, read_splits, with_priors
 from chexalign.data.options import ReportOptions
 from chexalign.data.priors import prior_ref
@@ -31,17 +31,19 @@ _OURS = {"train": ("sft", "prefer"), "validate": ("validation",), "test": ("test
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The folders in which p10 to p19 are, of reports and of images."""
+    """The folders in which p10 to p19 are, of reports and of images, and those that links among them may not leave."""
 
     reports: Path
     images: Path
+    reports_top: Path
+    images_top: Path
 
     def sections(self, exam: Exam) -> Sections:
         """The sections of an exam's report.
 
-        Raises: DropStudyError: report_missing or report_unreadable.
+        Raises: DropStudyError: report_missing, report_unreadable or report_outside_the_folder.
         """
-        path = self.reports / exam.folder / f"s{exam.study}.txt"
+        path = kept_in(self.reports_top, Path(f"{self.reports}/{exam.folder}/s{exam.study}.txt"), "report")
         try:
             return read_sections(path.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
@@ -50,8 +52,11 @@ class Places:
             raise DropStudyError("report_unreadable") from None
 
     def image(self, exam: Exam, study: str, dicom: str) -> Path:
-        """The file of an image of the exam's patient."""
-        return self.images / exam.folder / f"s{study}" / f"{dicom}.jpg"
+        """The file of an image of the exam's patient.
+
+        Raises: DropStudyError: image_outside_the_folder.
+        """
+        return kept_in(self.images_top, Path(f"{self.images}/{exam.folder}/s{study}/{dicom}.jpg"), "image")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +93,12 @@ class MimicCXR(ReportOptions):
         places: Places
         exam: Exam
         places, exam = item.payload
-        found = places.sections(exam)
-        if found.findings is None:
-            raise DropStudyError("no_findings_section")
         chosen = of_the_views(exam.images, self.views)
         if not chosen:
             raise DropStudyError("no_image_of_the_views")
+        found = places.sections(exam)
+        if found.findings is None:
+            raise DropStudyError("no_findings_section")
         refs = [image_ref(places.image(exam, exam.study, dicom), view, into=images) for dicom, view in chosen]
         if exam.prior is not None:
             refs.append(prior_ref(places.image(exam, *exam.prior), into=images))
@@ -115,9 +120,9 @@ class MimicCXR(ReportOptions):
         chosen = of_the_views(exam.images, self.views)
         if not chosen:
             return "no_image_of_the_views"
-        if not all(places.image(exam, exam.study, dicom).is_file() for dicom, _ in chosen):
-            return "image_missing"
         try:
+            if not all(places.image(exam, exam.study, dicom).is_file() for dicom, _ in chosen):
+                return "image_missing"
             return None if places.sections(exam).findings else "no_findings_section"
         except DropStudyError as e:
             return str(e)
@@ -128,9 +133,12 @@ class MimicCXR(ReportOptions):
         reports = (f"{exam.folder}/s{exam.study}.txt" for exam in exams)
         jpegs = (f"{exam.folder}/s{exam.study}/{exam.images[0][0]}.jpg" for exam in exams)
         top = self.images or root
+        texts = _holding(folders, reports, tops[0], "mimic-cxr-reports/files")
         return Places(
-            _holding(folders, reports, tops[0], "mimic-cxr-reports/files"),
-            _holding([top / "files", top], jpegs, top, "files"),
+            reports=texts,
+            images=_holding([top / "files", top], jpegs, top, "files"),
+            reports_top=next(folder for folder in tops if texts.is_relative_to(folder)),
+            images_top=top,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ METADATA_NAMES = ("mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-metadata.c
 _COLUMNS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
 # Where ViewPosition is empty, the name of the view's code often is not.
 _CODED = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP", "LATERAL": "LATERAL", "LEFT LATERAL": "LL"}
+_DIGITS, _DICOM = re.compile(r"[0-9]+").fullmatch, re.compile(r"[0-9A-Za-z-]*[0-9A-Za-z][0-9A-Za-z-]*").fullmatch
 _ORDER = {word: place for place, word in enumerate((*FRONTAL, *LATERAL))}
 
 
@@ -55,7 +57,7 @@ def read_exams(metadata: Path) -> tuple[list[Exam], int]:
     malformed = 0
     for row in read_columns(metadata, (*_COLUMNS, "ViewCodeSequence_CodeMeaning"), SOURCE):
         dicom, patient, study, position, date, time, coded = row
-        if not (patient.isdigit() and study.isdigit() and dicom.replace("-", "").isalnum()):  # they become paths
+        if not (_DIGITS(patient) and _DIGITS(study) and _DICOM(dicom)):  # they become paths
             malformed += 1
             continue
         if first.setdefault(study, (patient, (date, _number(time))))[0] != patient:
