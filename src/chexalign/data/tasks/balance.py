@@ -21,8 +21,8 @@ LEFT_OUT = "beyond_the_balance"  # why what could be asked is not
 
 N_OPTIONS = 4
 _PATIENCE = 256  # sets of options that fit no cases, one after another, before no more are drawn
-_LOOKS = 32  # cases that are looked at for one place
-_RIGHTS, _WRONGS = 6, 16  # right answers of a case, and sets of wrong options for each, that are tried
+_LOOKS = 32  # cases that are looked at for one place in a group
+_RIGHTS, _WRONGS, _LOOKS_PER_WRONG = 6, 16, 6  # what is tried of each case in search of its opposite
 
 T = TypeVar("T")
 
@@ -75,7 +75,8 @@ def one_right_each(cases: Sequence[Case], findings: Iterable[str], *, in_a_box: 
     size = next((n for n in range(N_OPTIONS, 1, -1) if _has_clique(friends, n)), 0)
     drawn: list[Drawn] = []
     for split in sorted({case.split for case in cases}) if size else ():
-        queues = {f: deque(at for at in _keyed(cases, split) if f in cases[at].present) for f in sorted(friends)}
+        order = _keyed(cases, split)
+        queues = {f: deque(at for at in order if f in cases[at].present) for f in sorted(friends)}
         rng = random.Random(ids.keyed_seed("groups", split))
         taken: set[int] = set()
         failures = 0
@@ -105,7 +106,7 @@ def opposites(cases: Sequence[Case], findings: Iterable[str]) -> list[Drawn]:
     friends = _friends(findings)
     drawn: list[Drawn] = []
     for split in sorted({case.split for case in cases}):
-        order = list(_keyed(cases, split))
+        order = _keyed(cases, split)
         with_all: defaultdict[tuple[str, ...], deque[int]] = defaultdict(deque)
         for at in order:
             for right in _answers(cases[at], friends):
@@ -159,21 +160,27 @@ def _draw_group(
     group: list[int] = []
     for option in options:
         others = set(options) - {option}
-        found = _first(queues[option], taken, lambda at, others=others: cases[at].absent >= others)
+        found = _first(queues[option], taken, cases, others, looks=_LOOKS)
         if found is None:
             return []
         group.append(found)
     return group
 
 
-def _first(queue: deque[int], taken: set[int], fits: Callable[[int], bool]) -> int | None:
-    """The first case that fits and is not taken; those that do not fit go to the end, and few are looked at."""
-    for _ in range(_LOOKS):
+def _first(
+    queue: deque[int], taken: set[int], cases: Sequence[Case], wrong: Iterable[str], *, looks: int
+) -> int | None:
+    """The first case of the queue that is not taken and does not show what is wrong.
+
+    Cases that do not fit go to the end of the queue; few are looked at.
+    """
+    wrong = frozenset(wrong)
+    for _ in range(looks):
         while queue and queue[0] in taken:
             queue.popleft()
         if not queue:
             return None
-        if fits(queue[0]):
+        if wrong <= cases[queue[0]].absent:
             return queue[0]
         queue.rotate(-1)
     return None
@@ -203,7 +210,7 @@ def _opposite(
         for wrong in rng.sample(wrongs, min(len(wrongs), _WRONGS)):
             if not _are_friends(wrong, friends):
                 continue
-            other = _first(with_all[wrong], taken, lambda i, right=right: cases[i].absent >= set(right))  # type: ignore[misc]
+            other = _first(with_all[wrong], taken, cases, right, looks=_LOOKS_PER_WRONG)
             if other is not None:
                 return other, right, wrong
     return None
