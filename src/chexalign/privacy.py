@@ -1,4 +1,7 @@
-"""Nothing leaves the machine: switches that keep libraries offline and silent, and the gate before remote servers."""
+"""Nothing leaves the machine: switches that keep libraries offline and silent, and the gate before remote servers.
+
+docs/privacy.md says of each switch which library reads it and what it would do without.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,76 @@ import re
 
 from chexalign.errors import UserError
 
-_SWITCHES = {
+ONLINE = "CHEXALIGN_ONLINE"  # set to 1 by a user who wants none of the switches
+
+# Set whatever they were: libraries that fetch, count or report on their own.
+SWITCHES = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "FALSE",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
     "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # nor this: stages have bars of their own
-    "TOKENIZERS_PARALLELISM": "false",  # no privacy matter: its threads do not survive the fork of a worker
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "VLLM_NO_USAGE_STATS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
 }
+# Set unless they are: trackers, which send nothing but what a user told them to, and so may be told.
+TRACKERS_OFF = {
+    "WANDB_MODE": "disabled",
+    "COMET_AUTO_LOG_DISABLE": "True",
+    "CLEARML_OFFLINE_MODE": "1",
+    "NEPTUNE_MODE": "offline",
+    "SWANLAB_MODE": "disabled",
+}
+_NO_PRIVACY_MATTER = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # stages have bars of their own
+    "TOKENIZERS_PARALLELISM": "false",  # its threads do not survive the fork of a worker
+}
+
+
+def is_online() -> bool:
+    """Whether the user has said that libraries may use the network."""
+    return os.environ.get(ONLINE, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def go_offline() -> None:
     """Sets the environment so that no library of this process or its children reaches for a network.
 
-    Call it before torch or transformers is imported: they read the switches when they are imported.
-    Experiment tracking stays off unless WANDB_MODE is already set by the user.
+    Call it before torch or transformers is imported: they read the switches when they are imported. Trackers stay off
+    unless the user has set theirs. Where CHEXALIGN_ONLINE=1, switches and trackers are left as they are.
     """
-    os.environ.update(_SWITCHES)
-    os.environ.setdefault("WANDB_MODE", "disabled")
+    os.environ.update(_NO_PRIVACY_MATTER)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # work is spread over processes; training sets its own threads
+    if is_online():
+        return
+    os.environ.update(SWITCHES)
+    for name, value in TRACKERS_OFF.items():
+        os.environ.setdefault(name, value)
 
 
-# Terms under which data may be used by whom they were given to, and may not be passed on; or no terms at all.
+# Terms under which everybody has the data anyway, and words that take that back. Of all others it is not known.
+_OPEN = re.compile(r"cc0|cc[ -]by|creative commons|public domain|apache|mit\b|bsd|open data commons|odc", re.IGNORECASE)
+_NO_RESTRICTIONS = re.compile(r"\bno restrictions\b", re.IGNORECASE)
 _NOT_TO_BE_PASSED_ON = re.compile(
-    r"credentialed|restricted|chexpert|use agreement|passed on|confidential|not stated", re.IGNORECASE
+    r"credentialed|restricted|agreement|passed on|confidential|not stated|proprietary|internal", re.IGNORECASE
 )
+
+
+def may_be_passed_on(license: str) -> bool:
+    """True for terms that are known to be open; those that are not known to be are taken to be closed.
+
+    Example: `may_be_passed_on("CC BY 4.0")` and not `may_be_passed_on("terms of a challenge")`
+    """
+    if _NOT_TO_BE_PASSED_ON.search(license):
+        return False
+    return bool(_OPEN.match(license.strip()) or _NO_RESTRICTIONS.search(license))
 
 
 def is_loopback(url: str) -> bool:
@@ -55,14 +102,14 @@ def is_loopback(url: str) -> bool:
 
 
 def check_license(url: str, license: str, *, endpoint_is_mine: bool) -> None:
-    """Raises: UserError for data that may not be passed on, when the server is not on this machine nor the user's own.
+    """Raises: UserError for data not known to be open, when the server is neither on this machine nor the user's own.
 
     It is asked for every distinct license of the studies, before the first of them is sent.
     """
-    if endpoint_is_mine or is_loopback(url) or not _NOT_TO_BE_PASSED_ON.search(license):
+    if endpoint_is_mine or is_loopback(url) or may_be_passed_on(license):
         return
     raise UserError(
         f"The recipe would send studies to another machine; their license: {license}.",
-        "Such data may not be passed on to third parties, and a server that somebody else runs is one.",
+        "Such data may not be passed on to third parties, as far as is known; a server that somebody else runs is one.",
         "Use a server on this machine; or, if the machine is yours to use for these data, say endpoint_is_mine: true.",
     )
