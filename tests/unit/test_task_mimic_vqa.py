@@ -127,3 +127,11 @@ def test_missing_parts_are_named(source, root, tmp_path):
     with pytest.raises(UserError, match=r"has no valid\.json") as caught:
         source.items()
     assert "_valid.json" in caught.value.why
+
+
+@pytest.mark.parametrize("folder", ["MIMIC-Ext-MIMIC-CXR-VQA/dataset", "dataset", "mimiccxrvqa/dataset"])
+def test_the_folder_may_be_that_of_the_archive(root, tmp_path, folder):
+    there = tmp_path / "unpacked" / folder
+    there.parent.mkdir(parents=True)
+    root.rename(there)
+    assert MimicVQA(root=tmp_path / "unpacked", images=tmp_path / "jpg").items()[0]

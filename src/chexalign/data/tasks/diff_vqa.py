@@ -64,7 +64,7 @@ class DiffVQA:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """The questions of each study and of each pair of studies, in the order of the table; no image is opened."""
         root = need_root(self.root, self.name, f"{_PAIRS} and {_STUDIES}")
-        pairs, table = (find_file([root, root / "data"], [name], self.name) for name in (_PAIRS, _STUDIES))
+        pairs, table = (find_file([root], [name], self.name) for name in (_PAIRS, _STUDIES))
         images = files_folder(self.images or root, self.name)
         exams, dropped = _read_exams(table)
         findings = _read_findings(table.parent / _FINDINGS)

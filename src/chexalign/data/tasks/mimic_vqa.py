@@ -1,6 +1,6 @@
 """MIMIC-Ext-MIMIC-CXR-VQA: questions by 48 templates about findings in frontal images of MIMIC-CXR-JPG.
 
-    ROOT/train.json, ROOT/valid.json, ROOT/test.json        (or under ROOT/dataset, ROOT/mimiccxrvqa/dataset)
+    ROOT/MIMIC-Ext-MIMIC-CXR-VQA/dataset/train.json, valid.json, test.json      (or any part of that path is the root)
     IMAGES/files/p10/p10000032/s50414267/DICOMID.jpg        MIMIC-CXR-JPG, named by `images`
 
 A row has subject_id, study_id, image_id, question, content_type, semantic_type (verify, choose, query),
@@ -27,6 +27,7 @@ from chexalign.data.tasks.mimic_vqa_evidence import evidence_of
 from chexalign.types import AnswerType
 
 _FILES = {TRAIN: "train.json", VALIDATION: "valid.json", TEST: "test.json"}
+_FOLDERS = ("MIMIC-Ext-MIMIC-CXR-VQA/dataset", "mimiccxrvqa/dataset", "dataset", ".")  # the second is GitHub's
 _SEXES = {"f": "female", "m": "male"}
 _OUTSIDE = "answer_outside_options"
 _FIXED = {"gender": tuple(_SEXES.values()), "plane": ("ap", "pa")}  # options that the arguments do not name
@@ -51,7 +52,7 @@ class MimicVQA:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """The questions of each image, in the order of the files; no image is opened."""
         root = need_root(self.root, self.name, ", ".join(_FILES.values()))
-        folders = [root, root / "dataset", root / "mimiccxrvqa" / "dataset"]
+        folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
         paths = {split: find_file(folders, [file], self.name) for split, file in _FILES.items()}
         images = files_folder(self.images or root, self.name)
         dropped = Counter[str]()

@@ -50,7 +50,7 @@ class Slake:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """The questions of each image, in the order of the files."""
         root = need_root(self.root, self.name, "train.json, validate.json, test.json and imgs")
-        folders = [root, root / "Slake1.0"]
+        folders = [folder for folder in (root / "Slake1.0", root) if folder.is_dir()]
         dropped = Counter[str]()
         found: dict[tuple[str, str, str], list[Draft]] = {}
         seen: set[str] = set()
