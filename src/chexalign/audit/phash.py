@@ -7,7 +7,7 @@ Chest radiographs look alike: with the usual 64 bits, two patients can have the 
 - `signs` and `strong`, 1,024 bits each: the signs of the 32 x 32 lowest frequencies, and which of them are strong
   enough (the upper 70% by magnitude) to keep their sign in a copy. They decide.
 
-The transform is that of the 64 x 64 image of gray ranks, so that brightness, contrast and gamma change little.
+The transform is that of the 64 x 64 image with its grays equalized: brightness, contrast and gamma change little of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 VERSION = 1  # of the hashes: stored ones of another version are made anew
 SIDE, COARSE_SIDE, FINE_SIDE = 64, 8, 32
 _WEAK = 0.3  # share of the frequencies whose sign is not compared
-_FLAT = 1e-6
+_BLUR = 16  # gray levels
+_FLAT = 1.0  # gray levels between the darkest and the brightest part of an image with nothing in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,14 @@ def signature(gray: Array) -> Signature | None:
     import numpy as np
     from scipy.fft import dctn
 
-    ranks = _ranks(_shrunk(gray))
-    if np.ptp(ranks) < _FLAT:
+    small = _shrunk(gray)
+    if np.ptp(small) < _FLAT:
         return None
-    frequencies = dctn(ranks, norm="ortho")
+    frequencies = dctn(_equalized(small), norm="ortho")
     low = frequencies[:COARSE_SIDE, :COARSE_SIDE].ravel()
     fine = frequencies[:FINE_SIDE, :FINE_SIDE].ravel()
     size = np.abs(fine)
-    size[0] = 0.0  # the mean, which is the same for all ranks
+    size[0] = 0.0  # the mean, which says nothing of what is seen
     return Signature(
         coarse=np.packbits(low > np.median(low[1:])).tobytes(),
         signs=np.packbits(fine > 0).tobytes(),
@@ -67,11 +68,15 @@ def _shrunk(gray: Array) -> Array:
     return np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
 
 
-def _ranks(values: Array) -> Array:
-    """The rank of each value among all, from 0 to 1; equal values share the middle of theirs."""
+def _equalized(values: Array) -> Array:
+    """The share of the image that is darker than each value, from 0 to 1, all grays blurred by 16 levels.
+
+    Without the blur, the noise of a JPEG in a black background would be stretched to what looks like structure.
+    """
     import numpy as np
 
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middles = np.cumsum(counts) - (counts + 1) / 2
-    ranks: Array = (middles[places] / values.size).reshape(values.shape)
-    return ranks
+    counts, _ = np.histogram(values, bins=256, range=(0, 256))
+    darker = np.cumsum(np.convolve(counts, np.full(_BLUR, 1 / _BLUR))) / values.size
+    levels = np.arange(len(darker)) - _BLUR / 2 + 1
+    shares: Array = np.interp(values, levels, darker)
+    return shares

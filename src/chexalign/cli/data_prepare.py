@@ -30,7 +30,7 @@ _TABLES = {"datasets": "studies", "questions": "questions"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """NAME or RECIPE, and where the collection and the tables are."""
     parser.add_argument("name", metavar="NAME", help="a dataset, a source of questions, or a recipe")
-    parser.add_argument("--root", metavar="DIR", type=Path, help="the collection, or the file of a table")
+    parser.add_argument("--root", metavar="DIR", type=Path, help="the collection, or the file of a table (data.root)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the tables")
     parser.add_argument("--images", metavar="DIR", type=Path, help="the images, where they are not under --root")
     parser.add_argument("--archive", metavar="FILE", type=Path, help="the reports, where they are not under --root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import typing
 from collections import Counter
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ from typing import Any
 
 from chexalign import atomic
 from chexalign.data.base import Dataset
+from chexalign.data.normalize import Normalized
 from chexalign.data.prepare import StudiesWorker
 from chexalign.data.questions import QuestionSource, QuestionsWorker
 from chexalign.errors import UserError
+from chexalign.recipe import NormalizerName
 from chexalign.registry import Kind, registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartWorker
@@ -45,7 +48,7 @@ def prepare_studies(
     splits, and a folder that holds other tables.
     """
     sizes = dict(split) if split is not None else _official_splits(name, options)
-    dataset: Dataset = make_source("datasets", name, {**options, "split": sizes})
+    dataset = _dataset(name, options, sizes)
     items, dropped = dataset.items()
     kept, left = _limited(items, limit)
     account = Counter(dropped) + Counter({BEYOND_LIMIT: len(left)})
@@ -101,6 +104,14 @@ def make_source(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     return make(**{option: _typed(option, value, hints.get(option, Any)) for option, value in options.items()})
 
 
+def _dataset(name: str, options: Mapping[str, Any], split: Mapping[str, int]) -> Dataset:
+    """The dataset, under the normalizer of references that the options name."""
+    own = {option: value for option, value in options.items() if option != "normalizer"}
+    dataset: Dataset = make_source("datasets", name, {**own, "split": dict(split)})
+    normalizer = _typed("normalizer", options.get("normalizer", "raw"), NormalizerName)
+    return dataset if normalizer == "raw" else Normalized(dataset, normalizer)
+
+
 def _hints(make: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
@@ -146,7 +157,7 @@ def _official_splits(name: str, options: Mapping[str, Any]) -> dict[str, int]:
 def _lists(name: str, options: Mapping[str, Any], split: dict[str, int]) -> UserError | None:
     """Why the collection's studies cannot be listed with these splits, or None where they can."""
     try:
-        make_source("datasets", name, {**options, "split": split}).items()
+        _dataset(name, options, split).items()
     except UserError as error:
         return error
     return None
@@ -162,7 +173,9 @@ def _limited(items: list[Any], limit: int | None) -> tuple[list[Any], list[Any]]
 
 def _config(name: str, options: Mapping[str, Any], limit: int | None, **more: Any) -> dict[str, Any]:
     plain = {o: str(v.absolute()) if isinstance(v, Path) else v for o, v in options.items()}
-    return {"source": name, **plain, **more, **({} if limit is None else {"limit": limit})}
+    whole = {"source": name, **plain, **more, **({} if limit is None else {"limit": limit})}
+    found: dict[str, Any] = json.loads(json.dumps(whole, default=str))  # as it is read from the file again
+    return found
 
 
 def _made(
