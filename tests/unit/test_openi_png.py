@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from chexalign.data import openi, openi_png
+from chexalign.data import openi, openi_files
 from chexalign.data.base import DropStudyError
-from chexalign.data.openi_png import OpenI, image_key
+from chexalign.data.openi_files import image_key
+from chexalign.data.openi_png import OpenI
 from chexalign.errors import UserError
 from tests import trees
 
@@ -102,7 +103,7 @@ def test_a_missing_part_is_named(root, gone, named):
 
 
 def test_without_a_table_of_views_the_headers_stand_in(root, monkeypatch):
-    (root / openi_png.VIEWS_NAME).unlink()
+    (root / openi_files.VIEWS_NAME).unlink()
     monkeypatch.setattr(openi, "find_packaged", lambda name: root / name)
     monkeypatch.setattr(
         openi, "read_views", lambda path: {"CXR1_IM-0001-1001": "frontal", "CXR1_IM-0001-2001": "lateral"}
@@ -113,7 +114,7 @@ def test_without_a_table_of_views_the_headers_stand_in(root, monkeypatch):
 
 
 def test_without_any_views_the_table_is_asked_for(root, monkeypatch):
-    (root / openi_png.VIEWS_NAME).unlink()
+    (root / openi_files.VIEWS_NAME).unlink()
 
     def not_installed(name):
         raise UserError("no", "package", "here")

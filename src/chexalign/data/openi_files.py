@@ -1,19 +1,28 @@
-"""The images of OpenI in the layouts of its two editions, for collections that ask about them."""
+"""Where reports, images and views of OpenI are, in the layouts of its two editions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from chexalign.data import openi
 from chexalign.data.images import view_of
 from chexalign.data.layout import not_there, read_columns
-from chexalign.data.openi_png import VIEWS_NAME, image_key
 from chexalign.errors import UserError
 from chexalign.types import View
 
+VIEWS_NAME = "indiana_projections.csv"
 IMAGES = ("NLMCXR_png", "images/images_normalized", "images", ".")
 REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "NLMCXR_reports", openi.ARCHIVE_NAME)
+
+_KEY = re.compile(r"\d+_IM-[\d-]+")
+
+
+def image_key(name: str) -> str:
+    """What two editions' names of an image have in common: CXR1_1_IM-0001-3001 and 1_IM-0001-3001.dcm.png are one."""
+    found = _KEY.search(name)
+    return found[0] if found else name.removesuffix(".png")
 
 
 def image_files(folders: Sequence[Path], source: str) -> dict[str, Path]:

@@ -10,7 +10,6 @@ a third of them and call many lateral images PA.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,18 +17,13 @@ from pathlib import Path
 
 from chexalign.data import openi
 from chexalign.data.base import BEYOND, SPLIT_SEED, Item, assign_splits, held_out_first
-from chexalign.data.images import image_ref, of_the_views, view_of
-from chexalign.data.layout import need_root, not_there, read_columns
+from chexalign.data.images import image_ref, of_the_views
+from chexalign.data.layout import need_root
+from chexalign.data.openi_files import IMAGES, REPORTS, image_files, image_key, image_views, reports_path
 from chexalign.data.options import ReportOptions
-from chexalign.errors import UserError
 from chexalign.types import Study, View
 
 SOURCE = "openi"
-VIEWS_NAME = "indiana_projections.csv"
-
-_REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "NLMCXR_reports", openi.ARCHIVE_NAME)
-_IMAGES = ("NLMCXR_png", "images/images_normalized", "images", ".")
-_KEY = re.compile(r"\d+_IM-[\d-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +37,10 @@ class OpenI(ReportOptions):
 
     def items(self) -> tuple[list[Item], dict[str, int]]:
         """Reports with findings and an image of the wanted views, each with its split; no image is opened."""
-        root = need_root(self.root, SOURCE, f"{_REPORTS[0]} and {_IMAGES[0]}")
-        reports, dropped = openi.usable(openi.read_reports(self._reports(root), {}), coded=False)
-        files, views = self._files(root), _views(root)
+        root = need_root(self.root, SOURCE, f"{REPORTS[0]} and {IMAGES[0]}")
+        reports, dropped = openi.usable(openi.read_reports(reports_path(root, self.archive, SOURCE), {}), coded=False)
+        folders = [self.images] if self.images else [root / name for name in IMAGES]
+        files, views = image_files(folders, SOURCE), image_views(root, SOURCE)
         kept = []
         for report in reports:
             found, reason = self._choose(report, files, views)
@@ -86,34 +81,3 @@ class OpenI(ReportOptions):
         if not there:
             return [], "image_missing"
         return found, None if found else "no_image_of_the_views"
-
-    def _reports(self, root: Path) -> Path:
-        for path in [self.archive] if self.archive else [root / name for name in _REPORTS]:
-            if path.exists():
-                return path
-        raise not_there(root, f"{' or '.join(_REPORTS)} with the reports", SOURCE)
-
-    def _files(self, root: Path) -> dict[str, Path]:
-        """The image files by key."""
-        for folder in [self.images] if self.images else [root / name for name in _IMAGES]:
-            if files := {image_key(path.name): path for path in sorted(folder.glob("*.png"))}:
-                return files
-        raise not_there(self.images or root, "*.png" if self.images else f"{_IMAGES[0]} with PNG images", SOURCE)
-
-
-def image_key(name: str) -> str:
-    """What two editions' names of an image have in common: CXR1_1_IM-0001-3001 and 1_IM-0001-3001.dcm.png are one."""
-    found = _KEY.search(name)
-    return found[0] if found else name.removesuffix(".png")
-
-
-def _views(root: Path) -> dict[str, View]:
-    """The view of each image that is known, by key."""
-    if (root / VIEWS_NAME).is_file():
-        rows = read_columns(root / VIEWS_NAME, ("filename", "projection"), SOURCE)
-        return {image_key(name): view_of(projection) for name, projection in rows}
-    try:
-        headers = openi.find_packaged(openi.HEADERS_NAME)
-    except UserError:
-        raise not_there(root, f"{VIEWS_NAME}, which says of each image whether it is frontal,", SOURCE) from None
-    return {image_key(name): view_of(view) for name, view in openi.read_views(headers).items()}

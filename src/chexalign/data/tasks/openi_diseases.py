@@ -16,8 +16,7 @@ from typing import ClassVar
 from chexalign.data import openi
 from chexalign.data.layout import need_root
 from chexalign.data.mesh import NOT_INDEXED, labels_from_codes
-from chexalign.data.openi_files import IMAGES, REPORTS, image_files, image_views, reports_path
-from chexalign.data.openi_png import image_key
+from chexalign.data.openi_files import IMAGES, REPORTS, image_files, image_key, image_views, reports_path
 from chexalign.data.questions import Picture, QuestionItem, share_of
 from chexalign.data.tasks.diseases import Labeled, ask
 from chexalign.data.tasks.findings import finding_name
@@ -54,17 +53,17 @@ class OpenIDiseases:
             elif frontal is None:
                 dropped["no_image_of_the_views" if keys else "image_missing"] += 1
             else:
-                studies.append(_labeled(report, str(files[frontal])))
+                studies.append(_labeled(report, files[frontal]))
         items, left_out = ask(studies)
         return items, {reason: n for reason, n in (dropped | left_out).items() if n}
 
 
-def _labeled(report: openi.OpenIReport, path: str) -> Labeled:
+def _labeled(report: openi.OpenIReport, path: Path) -> Labeled:
     return Labeled(
         study=report.id,
         patient=report.id,
         split=share_of(report.id),
-        picture=Picture(path, "frontal"),
+        picture=Picture(str(path), "frontal", top=str(path.parent)),
         present=frozenset(map(finding_name, labels_from_codes(report.codes))),
         unsure=frozenset(),
         codes=report.codes,

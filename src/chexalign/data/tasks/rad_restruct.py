@@ -19,8 +19,7 @@ from typing import Any, ClassVar, Literal
 from chexalign.data.answers import YES_NO, plain
 from chexalign.data.layout import find_file, need_root, not_there
 from chexalign.data.loose import field, one_line, read_json, texts
-from chexalign.data.openi_files import IMAGES, image_files
-from chexalign.data.openi_png import image_key
+from chexalign.data.openi_files import IMAGES, image_files, image_key
 from chexalign.data.questions import TEST, TRAIN, VALIDATION, Draft, Picture, QuestionItem
 from chexalign.data.tasks.held_out import counts, patients_apart
 from chexalign.errors import UserError

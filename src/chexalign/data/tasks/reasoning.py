@@ -23,8 +23,7 @@ from chexalign import ids
 from chexalign.data import openi
 from chexalign.data.layout import need_root
 from chexalign.data.mesh import NOT_INDEXED, labels_from_codes
-from chexalign.data.openi_files import IMAGES, image_files, image_views, reports_path
-from chexalign.data.openi_png import image_key
+from chexalign.data.openi_files import IMAGES, image_files, image_key, image_views, reports_path
 from chexalign.data.questions import Draft, Picture, QuestionItem, share_of
 from chexalign.data.tasks.balance import LEFT_OUT, equal_numbers
 from chexalign.data.tasks.findings import finding_name, may_both_be
