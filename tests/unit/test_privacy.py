@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from chexalign.cli import main
 from chexalign.errors import UserError
-from chexalign.privacy import _SWITCHES, check_license, go_offline, is_loopback
+from chexalign.privacy import ONLINE, SWITCHES, TRACKERS_OFF, check_license, go_offline, is_loopback, may_be_passed_on
+from chexalign.registry import registry
 
 IMPORTED = """
 import builtins, json, os, sys
@@ -30,7 +32,7 @@ print(json.dumps(seen), file=sys.stderr)
 @pytest.fixture
 def environ(monkeypatch):
     """An environment that the test may change."""
-    for name in (*_SWITCHES, "WANDB_MODE", "OMP_NUM_THREADS"):
+    for name in (*SWITCHES, *TRACKERS_OFF, ONLINE, "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return os.environ
@@ -39,10 +41,50 @@ def environ(monkeypatch):
 def test_every_switch_is_set_whatever_it_was(environ, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     go_offline()
+    assert {name: environ[name] for name in SWITCHES} == SWITCHES
+    assert {name: environ[name] for name in TRACKERS_OFF} == TRACKERS_OFF
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         assert environ[name] == "1"
     assert environ["DO_NOT_TRACK"] == "1"
     assert (environ["WANDB_MODE"], environ["OMP_NUM_THREADS"]) == ("disabled", "1")
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
+def test_a_user_may_go_online(environ, monkeypatch, value):
+    monkeypatch.setenv(ONLINE, value)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    go_offline()
+    assert environ["HF_HUB_OFFLINE"] == "0"
+    assert not {*SWITCHES, *TRACKERS_OFF} - {"HF_HUB_OFFLINE"} & {*environ}
+    assert environ["TOKENIZERS_PARALLELISM"] == "false"
+    with pytest.raises(UserError):  # that is another matter
+        check_license("https://api.example.org/v1", "not stated", endpoint_is_mine=False)
+
+
+@pytest.mark.parametrize("value", ["", "0", "no", "maybe"])
+def test_nothing_else_goes_online(environ, monkeypatch, value):
+    monkeypatch.setenv(ONLINE, value)
+    go_offline()
+    assert environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_libraries_that_are_installed_read_the_switches(environ):
+    code = """
+from chexalign.privacy import go_offline
+go_offline()
+import huggingface_hub.constants as hub, transformers.modeling_utils as loading
+from ray._common.usage import usage_lib
+print(hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY, hub.HF_HUB_DISABLE_UPDATE_CHECK)
+print(loading.is_env_variable_true("DISABLE_SAFETENSORS_CONVERSION"), not usage_lib.usage_stats_enabled())
+"""
+    pytest.importorskip("ray", reason="ray is not installed")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"True"}
+
+
+def test_every_switch_is_explained():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "privacy.md").read_text()
+    assert [name for name in (*SWITCHES, *TRACKERS_OFF, ONLINE) if f"`{name}" not in page] == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("WANDB_MODE", "offline"), ("OMP_NUM_THREADS", "6")])
@@ -58,9 +100,9 @@ def test_the_command_line_sets_them_for_every_verb(environ, capsys):
 
 
 def test_they_are_set_before_anything_heavy_is_imported():
-    clean = {name: value for name, value in os.environ.items() if name not in _SWITCHES}
+    clean = {name: value for name, value in os.environ.items() if name not in SWITCHES}
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, json.dumps(list(_SWITCHES))],
+        [sys.executable, "-c", IMPORTED, json.dumps(list(SWITCHES))],
         capture_output=True,
         text=True,
         check=True,
@@ -68,7 +110,7 @@ def test_they_are_set_before_anything_heavy_is_imported():
     )
     seen = json.loads(done.stderr.splitlines()[-1])
     assert "torch" in seen
-    assert {tuple(values) for values in seen.values()} == {tuple(_SWITCHES.values())}
+    assert {tuple(values) for values in seen.values()} == {tuple(SWITCHES.values())}
 
 
 HERE = [
@@ -88,7 +130,25 @@ ELSEWHERE = [
         "http://[",
     ),
 ]
-CREDENTIALED = ["PhysioNet Credentialed Health Data License 1.5.0", "CheXpert research use agreement", "not stated"]
+CREDENTIALED = [
+    "PhysioNet Credentialed Health Data License 1.5.0",
+    "Stanford University Dataset Research Use Agreement",
+    "terms of the RSNA Pneumonia Detection Challenge",
+    "CC BY 4.0; the credentialed part under its own terms",
+    "that of each source",
+    "of our hospital",
+    "not stated",
+    "",
+]
+OPEN = [
+    "CC BY-NC-ND 4.0",
+    "CC0",
+    "CC0-1.0",
+    "cc-by-4.0",
+    "Apache-2.0",
+    "MIT",
+    "NIH Clinical Center: no restrictions, with attribution",
+]
 
 
 @pytest.mark.parametrize("url", HERE)
@@ -107,6 +167,14 @@ def test_credentialed_data_go_to_another_machine_only_when_it_is_the_user_s(url,
     check_license(url, license, endpoint_is_mine=True)
 
 
-@pytest.mark.parametrize("license", ["CC BY-NC-ND 4.0", "CC0", "Apache-2.0"])
+@pytest.mark.parametrize("license", OPEN)
 def test_open_data_may_go_to_any_server(license):
     check_license("https://api.example.org/v1", license, endpoint_is_mine=False)
+
+
+def test_of_the_datasets_these_are_open():
+    known = {name: registry("datasets").get(name).license for name in registry("datasets").names()}
+    openly = {name for name, license in known.items() if may_be_passed_on(license)}
+    assert {"openi", "openi-phantom"} <= openly
+    assert not [name for name in openly if name.startswith(("mimic", "chexpert", "vindr", "medical-diff", "ms-cxr"))]
+    assert "table" not in openly
