@@ -13,6 +13,7 @@ from chexalign.engines import local_chat
 from chexalign.engines.endpoint_answer import Call
 from chexalign.engines.local_chat import TOO_LONG, LocalChat, LocalChatSpec
 from chexalign.errors import UserError
+from tests import vlms
 from tests.chat_models import end_with, plain_answer, tiny_llama
 
 N = 12
@@ -149,3 +150,17 @@ def test_without_room_for_the_weights_the_way_out_is_told(folder: Path, monkeypa
     monkeypatch.setattr(local_chat, "device_here", lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("out")))
     with pytest.raises(UserError, match="does not fit into memory in fp16"):
         LocalChat(LocalChatSpec(folder, dtype="fp16")).answers([call("heart")])
+
+
+def test_a_vision_language_model_is_asked_without_images(tmp_path: Path) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    config = vlms.make("gemma3").config
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama(tmp_path / "llama"))
+    config.get_text_config().vocab_size = len(tokenizer)
+    torch.manual_seed(1)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path / "vlm")
+    tokenizer.save_pretrained(tmp_path / "vlm")
+    one, many = (chat(tmp_path / "vlm", batch_size=n).answers([call(q) for q in QUESTIONS[:5]]) for n in (1, 5))
+    assert one == many
+    assert not any(isinstance(c, str) for c in one)

@@ -188,14 +188,13 @@ class LocalChat:
 
 def _load(spec: LocalChatSpec) -> _Loaded:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoTokenizer, GenerationConfig
 
     offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec.folder, **offline)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            spec.folder, dtype=getattr(torch, _DTYPES[spec.dtype]), **offline
-        )
+        kind = _kind_of_model(spec.folder)
+        model: Any = kind.from_pretrained(spec.folder, dtype=getattr(torch, _DTYPES[spec.dtype]), **offline)
         model = model.eval().to(spec.device or device_here())
     except Exception as e:  # they raise whatever their readers raise: of JSON, of safetensors, of tokenizers
         raise _unreadable(spec, e) from e
@@ -212,6 +211,15 @@ def _load(spec: LocalChatSpec) -> _Loaded:
     begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return _Loaded(model, tokenizer, tuple(stops), tokenizer.bos_token if begins else "", window)
+
+
+def _kind_of_model(folder: Path) -> Any:
+    """The Auto class that loads the model: a language model, or a vision-language model that is shown no image."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    text_only = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    return transformers.AutoModelForCausalLM if text_only else transformers.AutoModelForImageTextToText
 
 
 def _unreadable(spec: LocalChatSpec, e: Exception) -> UserError:

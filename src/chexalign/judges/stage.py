@@ -81,7 +81,7 @@ def make_judge(spec: Any, wrap: Callable[[Judge, Any], Judge] | None = None) -> 
         ) from error
     if wrap is not None and not inner:
         judge = wrap(judge, spec)
-    return LabeledJudge(judge, spec.label) if spec.label else judge
+    return cast("Judge", LabeledJudge(judge, spec.label)) if spec.label else judge
 
 
 @dataclass(frozen=True, slots=True)
