@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def test_reading_never_fails_and_never_invents(text, options):
     for kind in ("verify", "choose", "query", "open"):
         for given_options in ((), options):
             assert matches(kind, text, options[:1], given_options) in (True, False, None)
+
+
+@given(TEXT, OPTIONS)
+def test_where_the_benchmark_reads_a_letter_and_this_reads_too_they_agree(text, options):
+    named = re.findall(r"\(([A-Z])\)", text)  # the benchmark takes the first, and guesses where there is none
+    chosen = read_choice(text, options)
+    if named and chosen is not None and plain(text) not in map(plain, options):
+        assert options.index(chosen) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ".index(named[0])
 
 
 @given(OPTIONS, st.data())
