@@ -12,6 +12,7 @@ from typing import Protocol
 from chexalign import ids
 from chexalign.data.base import SPLIT_SEED, DropStudyError
 from chexalign.data.images import image_ref
+from chexalign.data.layout import kept_in
 from chexalign.spread import PartResult
 from chexalign.types import AnswerType, Evidence, ImageRef, Question, QuestionKind, Role, View
 
@@ -29,6 +30,7 @@ class Picture:
     path: str
     view: View
     role: Role = "current"
+    top: str | None = None  # where one is named, a link in the place of the file must not lead out of this folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,7 @@ class QuestionsWorker:
         dropped = Counter[str]()
         for item in self.items[index * self.part_size : (index + 1) * self.part_size]:
             try:
-                images = tuple(
-                    image_ref(Path(picture.path), picture.view, role=picture.role, into=self.images)
-                    for picture in item.pictures
-                )
+                images = tuple(map(self._image, item.pictures))
             except DropStudyError as e:
                 dropped[str(e)] += len(item.drafts)
                 continue
@@ -152,6 +151,12 @@ class QuestionsWorker:
                 except ValueError:  # what the record refuses
                     dropped["contradictory_question"] += 1
         return PartResult(rows, dict(dropped))
+
+    def _image(self, picture: Picture) -> ImageRef:
+        path = Path(picture.path)
+        if picture.top is not None:
+            path = kept_in(Path(picture.top), path, "image")
+        return image_ref(path, picture.view, role=picture.role, into=self.images)
 
     def _question(self, item: QuestionItem, draft: Draft, images: tuple[ImageRef, ...]) -> Question:
         boxes = tuple(box.evidence(images) for box in draft.boxes)

@@ -55,7 +55,7 @@ class CheXpertDiseases:
                     dropped["other_view"] += 1
                 elif named.study in studies:
                     dropped["another_image_of_the_study"] += 1
-                elif (file := image_file(folders, named.stem)) is None:
+                elif (file := image_file(folders, named)) is None:
                     dropped["image_missing"] += 1
                 else:
                     studies[named.study] = _labeled(named, file, found)
@@ -63,5 +63,5 @@ class CheXpertDiseases:
         return items, dict(+(dropped + left_out))
 
 
-def _labeled(named: Named, file: str, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
-    return Labeled(named.study, named.patient, named.split, Picture(file, "frontal"), *found)
+def _labeled(named: Named, file: Picture, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
+    return Labeled(named.study, named.patient, named.split, file, *found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexalign.data.layout import not_there
-from chexalign.data.questions import TEST, TRAIN, VALIDATION, share_of
+from chexalign.data.questions import TEST, TRAIN, VALIDATION, Picture, share_of
 from chexalign.types import View
 
 LICENSE = "Stanford University Dataset Research Use Agreement"
@@ -68,10 +68,10 @@ def image_folders(top: Path, source: str) -> list[Path]:
     return found
 
 
-def image_file(folders: Sequence[Path], stem: str) -> str | None:
-    """The first file of that name in the folders: JPEG, PNG or DICOM."""
+def image_file(folders: Sequence[Path], named: Named) -> Picture | None:
+    """The first file of an image in the folders: JPEG, PNG or DICOM."""
     for folder in folders:
         for ending in _ENDINGS:
-            if (path := folder / f"{stem}{ending}").is_file():
-                return str(path)
+            if (path := folder / f"{named.stem}{ending}").is_file():
+                return Picture(str(path), named.view, top=str(folder))
     return None

@@ -58,7 +58,7 @@ class CheXpertViews:
                     dropped["duplicate_row"] += 1
                 elif word is None:
                     dropped["other_view" if projection.strip() else "no_view"] += 1
-                elif (file := image_file(folders, named.stem)) is None:
+                elif (file := image_file(folders, named)) is None:
                     dropped["image_missing"] += 1
                 else:
                     images[named.stem] = Viewed(named.stem, named.study, named.patient, named.split, file, word)

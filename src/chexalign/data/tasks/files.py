@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chexalign.data.layout import not_there
+from chexalign.data.questions import Picture
 
 ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 
-def image_files(places: Sequence[Path], source: str, looked_for: str) -> dict[str, str]:
-    """The path of each image by its name without ending, from the first of the folders that has any, at any depth.
+def image_files(places: Sequence[Path], source: str, looked_for: str) -> dict[str, Picture]:
+    """Each frontal image by its name without ending, from the first of the folders that has any, at any depth.
 
     Where several files have one name, the first path in the order of the alphabet is taken. Links to folders are not
     followed.
     Raises: UserError when no folder has an image.
     """
     for place in places:
-        found: dict[str, str] = {}
+        found: dict[str, Picture] = {}
         for folder, folders, names in os.walk(place):
             folders.sort()
             for name in sorted(names):
                 stem, dot, ending = name.rpartition(".")
                 if (dot + ending).lower() in ENDINGS:
-                    found.setdefault(stem, f"{folder}/{name}")
+                    found.setdefault(stem, Picture(f"{folder}/{name}", "frontal", top=str(place)))
         if found:
             return found
     raise not_there(places[0].parent, looked_for, source)

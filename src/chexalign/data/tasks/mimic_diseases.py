@@ -55,6 +55,7 @@ class MimicDiseases:
         dropped["malformed_row"] += malformed_rows
         official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
         folder = files_folder(self.images or root, SOURCE)
+        top = str(folder)
         studies = []
         for exam in exams:
             found, split, frontal = labels.pop(exam.study, None), SPLITS.get(official.get(exam.study, "")), exam.frontal
@@ -62,7 +63,7 @@ class MimicDiseases:
             if found is None or split is None or frontal is None:
                 dropped[reason or "no_image_of_the_views"] += 1
             else:
-                studies.append(_labeled(exam, split, jpeg(folder, exam.patient, exam.study, frontal), found))
+                studies.append(_labeled(exam, split, top, jpeg(folder, exam.patient, exam.study, frontal), found))
         dropped["image_missing"] += len(labels)
         items, left_out = ask(studies)
         return items, dict(+(dropped + left_out))
@@ -86,5 +87,5 @@ def read_study_labels(
     return labels, dropped
 
 
-def _labeled(exam: Exam, split: str, path: str, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
-    return Labeled(f"s{exam.study}", exam.patient, split, Picture(path, "frontal"), *found)
+def _labeled(exam: Exam, split: str, top: str, path: str, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
+    return Labeled(f"s{exam.study}", exam.patient, split, Picture(path, "frontal", top=top), *found)

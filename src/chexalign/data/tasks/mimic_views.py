@@ -12,10 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
+from chexalign.data.images import view_of
 from chexalign.data.layout import find_file, need_root, read_columns
 from chexalign.data.mimic_images import LICENSE, files_folder, is_dicom_id, jpeg
 from chexalign.data.mimic_tables import METADATA_NAMES, SPLIT_NAMES, read_splits
-from chexalign.data.questions import QuestionItem
+from chexalign.data.questions import Picture, QuestionItem
 from chexalign.data.tasks.held_out import SPLITS
 from chexalign.data.tasks.views import Viewed, ask, view_word
 
@@ -45,6 +46,7 @@ class MimicViews:
         metadata = find_file([root], METADATA_NAMES, SOURCE)
         official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
         folder = files_folder(self.images or root, SOURCE)
+        top = str(folder)
         images: dict[str, Viewed] = {}
         dropped = Counter[str]()
         columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
@@ -59,8 +61,8 @@ class MimicViews:
             elif split is None:
                 dropped["no_official_split"] += 1
             else:
-                path = jpeg(folder, patient, study, dicom)
-                images[dicom] = Viewed(dicom, f"s{study}", patient, split, path, word)
+                picture = Picture(jpeg(folder, patient, study, dicom), view_of(position), top=top)
+                images[dicom] = Viewed(dicom, f"s{study}", patient, split, picture, word)
         items, left_out = ask(list(images.values()))
         return items, dict(+(dropped + left_out))
 

@@ -146,7 +146,7 @@ def _known(phrases: Sequence[Phrase], folder: Path, splits: Mapping[str, str]) -
         study=f"s{first.study}",
         patient=first.patient,
         split=first.split or official or share_of(first.patient),
-        picture=Picture(jpeg(folder, first.patient, first.study, first.dicom), "frontal"),
+        picture=Picture(jpeg(folder, first.patient, first.study, first.dicom), "frontal", top=str(folder)),
         boxes=tuple(dict.fromkeys(box for phrase in phrases for box in phrase.boxes)),
         present=frozenset(phrase.finding for phrase in phrases),
         absent=None,

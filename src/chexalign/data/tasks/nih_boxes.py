@@ -96,7 +96,9 @@ def _read_labels(root: Path) -> dict[str, tuple[frozenset[str], str]]:
     return {name: (frozenset(map(finding_name, labels.split("|"))) - {_NOTHING}, view) for name, labels, view in rows}
 
 
-def _known(name: str, path: str, boxes: list[tuple[str, Bounds]], entry: tuple[frozenset[str], str] | None) -> Known:
+def _known(
+    name: str, picture: Picture, boxes: list[tuple[str, Bounds]], entry: tuple[frozenset[str], str] | None
+) -> Known:
     patient = name[:_PATIENT_DIGITS]
     seen = {finding for finding, _ in boxes}
     return Known(
@@ -104,7 +106,7 @@ def _known(name: str, path: str, boxes: list[tuple[str, Bounds]], entry: tuple[f
         study=name,
         patient=patient,
         split=share_of(patient),
-        picture=Picture(path, "frontal"),  # all are PA or AP
+        picture=picture,
         boxes=tuple(PixelBox(finding, bounds, FRAME) for finding, bounds in boxes),
         present=frozenset(seen),
         absent=clearly_absent(FINDINGS, seen | entry[0]) if entry is not None else None,

@@ -121,7 +121,7 @@ def _read_patients(path: Path) -> dict[str, str]:
         ) from e
 
 
-def _item(study: str, patient: str, path: str, boxes: list[Bounds], label: str | None) -> QuestionItem:
+def _item(study: str, patient: str, picture: Picture, boxes: list[Bounds], label: str | None) -> QuestionItem:
     draft = presence(
         study,
         FINDING,
@@ -129,4 +129,4 @@ def _item(study: str, patient: str, path: str, boxes: list[Bounds], label: str |
         evidence=[Evidence("label", label.strip())] if label and label.strip() else [],
         boxes=[PixelBox(FINDING, box, FRAME) for box in boxes],
     )
-    return QuestionItem(study, patient, share_of(patient), (Picture(path, "frontal"),), (draft,))
+    return QuestionItem(study, patient, share_of(patient), (picture,), (draft,))

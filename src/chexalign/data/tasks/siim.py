@@ -92,7 +92,7 @@ def read_masks(path: Path) -> tuple[dict[str, list[Bounds]], Counter[str]]:
     return {image: [box for box in found.values() if box is not None] for image, found in rows.items()}, dropped
 
 
-def _item(image: str, path: str, boxes: list[Bounds]) -> QuestionItem:
+def _item(image: str, picture: Picture, boxes: list[Bounds]) -> QuestionItem:
     draft = presence(
         image,
         FINDING,
@@ -100,4 +100,4 @@ def _item(image: str, path: str, boxes: list[Bounds]) -> QuestionItem:
         evidence=[],
         boxes=[PixelBox(FINDING, box, (SIDE, SIDE)) for box in boxes],
     )
-    return QuestionItem(image, image, share_of(image), (Picture(path, "frontal"),), (draft,))
+    return QuestionItem(image, image, share_of(image), (picture,), (draft,))

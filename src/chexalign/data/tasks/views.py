@@ -24,8 +24,8 @@ class Viewed:
     study: str
     patient: str
     split: str
-    path: str
-    view: str
+    picture: Picture
+    view: str  # AP, PA or lateral
 
 
 def view_word(position: str) -> str | None:
@@ -51,7 +51,7 @@ def ask(images: Sequence[Viewed]) -> tuple[list[QuestionItem], Counter[str]]:
             image.study,
             image.patient,
             image.split,
-            (Picture(image.path, "lateral" if image.view == LATERAL else "frontal"),),
+            (image.picture,),
             (view(image.name, OPTIONS, image.view),),
         )
         for image in kept

@@ -91,14 +91,14 @@ def _find(folders: list[Path], name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _known(image: str, path: str, reading: Reading, findings: list[str], split: str) -> Known:
+def _known(image: str, picture: Picture, reading: Reading, findings: list[str], split: str) -> Known:
     boxes = reading.agreed()
     return Known(
         name=image,
         study=image,
         patient=image,
         split=split,
-        picture=Picture(path, "frontal"),
+        picture=picture,
         boxes=boxes,
         present=reading.present(),
         absent=clearly_absent(findings, reading.seen()),
