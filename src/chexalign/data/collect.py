@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import json
@@ -113,10 +114,12 @@ def _dataset(name: str, options: Mapping[str, Any], split: Mapping[str, int]) ->
 
 
 def _hints(make: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
-    except (NameError, TypeError, AttributeError):  # a plugin's annotations need not be there at run time
-        return {}
+    found: dict[str, Any] = {}
+    # The fields of a dataclass are annotated in the modules of the classes that it is made of, its constructor in none.
+    for annotated in (make, make.__init__) if inspect.isclass(make) else (make,):
+        with contextlib.suppress(NameError, TypeError, AttributeError):  # a plugin's need not be there at run time
+            found |= typing.get_type_hints(annotated)
+    return found
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
