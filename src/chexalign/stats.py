@@ -8,7 +8,7 @@ and an interval costs one matrix product.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 FEWEST_CLUSTERS = 20  # intervals over fewer are too short to print
+_SETS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,14 @@ class Bootstrap:
         other.interval = interval
         return other
 
+    def only(self, rows: Bools) -> Bootstrap:
+        """The same resamples over some of the rows `[n]`, such as a slice of the studies; no cluster is drawn again."""
+        if rows.shape != (self.n,):
+            raise ValueError(f"stats: rows must be [{self.n}], not {rows.shape}")
+        other = copy.copy(self)
+        other.n, other.weights, other._index = int(rows.sum()), self.weights[:, rows], self._index[rows]
+        return other
+
     def mean(self, values: Values, *, metric: str, policy: str, split: str) -> Estimate:
         """The mean of `values: [n]` with its interval."""
         kept, (x,) = complete(self.n, values)
@@ -123,6 +132,26 @@ class Bootstrap:
         kept, found = complete(self.n, *columns)
         (sums,) = self._sums(kept, np.stack(found, axis=1))
         return self._estimate(_Name(metric, policy, split, baseline), kept, statistic(sums))
+
+    def of_weights(
+        self,
+        columns: Sequence[Values],
+        statistic: Callable[..., Floats],
+        *,
+        metric: str,
+        policy: str,
+        split: str,
+        baseline: str | None = None,
+    ) -> Estimate:
+        """Any statistic at all, such as a fit, that can weigh rows.
+
+        columns: K of them, `[n]` each; a row that misses one is left out. `statistic(weights, *columns)` gets weights
+        `[S, n_kept]` of S sets of rows and the kept columns, and gives `[S]`, with NaN where it is undefined.
+        It is called on blocks of sets, which bounds its memory. Cost: a fit per resample, and with BCa per cluster.
+        """
+        kept, found = complete(self.n, *columns)
+        blocks = np.concatenate([statistic(block, *found) for block in self._blocks(kept)])
+        return self._estimate(_Name(metric, policy, split, baseline), kept, blocks)
 
     def f1(
         self, true: npt.ArrayLike, predicted: npt.ArrayLike, *, metric: str, policy: str, split: str
@@ -254,6 +283,16 @@ class Bootstrap:
             found.append(np.concatenate(sets))
         return found
 
+    def _blocks(self, kept: Bools) -> Iterator[Floats]:
+        """The weights of the sets of `_sums` over the kept rows, block by block."""
+        n, index = int(kept.sum()), self._index[kept]
+        yield np.ones((1, n))
+        for start in range(0, self.resamples, _SETS_AT_ONCE):
+            yield self.weights[start : start + _SETS_AT_ONCE, kept]
+        there = np.unique(index) if self.interval == "bca" else np.empty(0, dtype=np.intp)
+        for start in range(0, len(there), _SETS_AT_ONCE):
+            yield (index != there[start : start + _SETS_AT_ONCE, None]).astype(np.float64)
+
     def _means(self, kept: Bools, x: Floats) -> Floats:
         return divide(*self._sums(kept, x, np.ones(len(x))))
 
@@ -262,7 +301,7 @@ class Bootstrap:
 
     def _estimate(self, name: _Name, kept: Bools, statistic: Floats, note: str = "") -> Estimate:
         n, n_clusters = int(kept.sum()), len(np.unique(self._index[kept]))
-        value = float(statistic[0]) if np.isfinite(statistic[0]) else None
+        value = float(statistic[0]) if n and np.isfinite(statistic[0]) else None
         bounds: tuple[float, float] | tuple[None, None] = (None, None)
         if value is None:
             method = "no value: nothing to average"

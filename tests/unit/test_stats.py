@@ -262,3 +262,25 @@ def test_randomization_p_of_f1_nears_the_exact_one():
     # Two studies, one of them found by one system only: every swap leaves the absolute difference as it is.
     true, found, missed = np.ones((2, 1)), np.array([[1], [1]]), np.array([[0], [1]])
     assert paired_f1_p(true, found, missed, average="micro", clusters=["a", "b"], seed=1, flips=99) == 1
+
+
+def test_some_of_the_rows_keep_their_resamples(bootstrap):
+    values, rows = np.random.default_rng(8).random(N), np.arange(N) % 3 == 0
+    inside = bootstrap.only(rows).mean(values[rows], **ABOUT)
+    same = bootstrap.mean(np.where(rows, values, np.nan), **ABOUT)
+    assert (inside.value, inside.low, inside.high) == pytest.approx((same.value, same.low, same.high), abs=1e-12)
+    assert (inside.n, inside.n_clusters) == (100, 100)
+    assert inside.method == "percentile bootstrap, 1000 resamples of 100 clusters, seed 1"
+    with pytest.raises(ValueError, match="rows must be"):
+        bootstrap.only(rows[:5])
+
+
+@pytest.mark.parametrize("interval", ["percentile", "bca"])
+def test_a_statistic_of_weights_is_computed_on_every_resample(interval):
+    patients, values = [str(i // 2) for i in range(N)], np.random.default_rng(9).random(N)
+    values[:3] = np.nan
+    some = Bootstrap(patients, seed=1, resamples=450, interval=interval)
+    found = some.of_weights([values], lambda weights, x: weights @ x / weights.sum(axis=1), **ABOUT)
+    mean = some.mean(values, **ABOUT)
+    assert (found.value, found.low, found.high) == pytest.approx((mean.value, mean.low, mean.high), abs=1e-12)
+    assert (found.n, found.n_clusters, found.method) == (mean.n, mean.n_clusters, mean.method)
