@@ -336,3 +336,25 @@ def test_a_compiled_decoder_writes_the_same(policy, asks):
     found = HFPolicy(policy.folder, compiled=True).generate(asks, **drawing)
     expected = policy.generate(asks, **drawing)
     assert [[c.text for c in group] for group in found] == [[c.text for c in group] for group in expected]
+
+
+def test_texts_of_others_have_the_log_probs_of_training(policy, asks):
+    texts = [["Clear.", "A small effusion on the left."], ["No."], ["Clear.", "No.", "The spine is bent."]]
+    found = policy.read(asks, texts)
+    assert [[completion.text for completion in row] for row in found] == texts
+    for ask, row in zip(asks, found, strict=True):
+        examples = encode(policy, [Target("t", ask, tuple(c.text for c in row))])
+        vision = Pixels(policy.model, policy.processor).inputs([e.images for e in examples])
+        with torch.no_grad():
+            logps = shared_logps(policy.model, pack(examples, pad_id=policy.tokenizer.pad_token_id), vision)
+        assert [c.sum_logp for c in row] == pytest.approx(logps.sums()[0].tolist(), rel=1e-4)
+        assert [c.n_tokens for c in row] == logps.counts()[0].tolist()
+
+
+def test_what_was_written_is_as_probable_when_it_is_read(policy, asks):
+    written = policy.generate(asks, decoding=Decoding(LIMIT), seeds=[[0]] * len(asks))
+    whole = [i for i, (c,) in enumerate(written) if c.finish == "stop" and c.text]
+    read = policy.read([asks[i] for i in whole], [[written[i][0].text] for i in whole]) if whole else []
+    for i, (again,) in zip(whole, read, strict=True):
+        if again.n_tokens == written[i][0].n_tokens:  # other tokens may spell the same text
+            assert again.sum_logp == pytest.approx(written[i][0].sum_logp, rel=1e-4)

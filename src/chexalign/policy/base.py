@@ -74,6 +74,15 @@ class Served(Protocol):
         ...
 
 
+@runtime_checkable
+class Reads(Protocol):
+    """What a policy in this process has besides: it tells how probable texts of others are."""
+
+    def read(self, asks: Sequence[Ask], texts: Sequence[Sequence[str]]) -> list[list[Completion]]:
+        """For each ask its texts as completions, with their log-probs."""
+        ...
+
+
 class Policy(Protocol):
     """Writes completions; the draws of one ask depend on its seeds, not on its neighbors in the batch."""
 

@@ -53,6 +53,19 @@ class Chooser:
         return tokens, logps.gather(-1, tokens[:, None])[:, 0]
 
 
+class Given:
+    """Takes the tokens of given texts in the place of choosing any, which tells the log-probs of these texts."""
+
+    def __init__(self, texts: Sequence[Sequence[int]]) -> None:
+        self.texts = texts
+
+    def __call__(self, logits: torch.Tensor, step: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Chooser`; a row whose text has ended is given its last token again."""
+        texts = [self.texts[row] for row in rows.tolist()]
+        tokens = torch.tensor([text[min(step, len(text) - 1)] for text in texts], device=logits.device)
+        return tokens, logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+
+
 def _uniforms(seeds: Sequence[int], steps: int) -> torch.Tensor:
     """[steps, rows] float64 in [0, 1), each column from its own seed."""
     columns = [np.random.Generator(np.random.Philox(seed)).random(steps) for seed in seeds]

@@ -9,7 +9,7 @@ import torch
 
 from chexalign.policy.base import Decoding
 from chexalign.policy.cache import reserved_cache
-from chexalign.policy.choose import Chooser, Row
+from chexalign.policy.choose import Chooser, Given, Row
 from chexalign.policy.families import Family, family_of, unwrap
 
 _TEXT = {"input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids"}
@@ -26,10 +26,13 @@ def decode(
     decoding: Decoding,
     stop_id: int | Sequence[int],
     banned: Sequence[int] = (),
+    texts: Sequence[Sequence[Sequence[int]]] | None = None,
 ) -> list[list[Row]]:
     """For each prompt row of `inputs` (left-padded) one Row per seed; the prompt and its images are run once.
 
-    A row ends with its first token that is a `stop_id`, which is kept. `banned` ids are never written.
+    A row ends with its first token that is a `stop_id`, which is kept. `banned` ids are never written. With `texts`,
+    token ids that end in a `stop_id`, one list per seed, nothing is chosen: these are read, and a row says how probable
+    its text is.
 
     Cost: one prefill per prompt, then one forward per token over the rows that are not finished; where the model's
     family takes no positions or masks of ours, a call of transformers' generate per draw.
@@ -38,11 +41,11 @@ def decode(
     stop_ids = {stop_id} if isinstance(stop_id, int) else set(stop_id)
     family = family_of(model)
     if not family.supports_sharing:
-        return _generated(model, inputs, seeds, decoding, stop_ids, banned)
+        return _generated(model, inputs, seeds, decoding, stop_ids, banned, texts)
     draws = len(seeds[0])
     flat = [seed for row in seeds for seed in row]
     rows = _new_rows(len(flat), decoding)
-    choose = Chooser(flat, decoding, banned)
+    choose = Chooser(flat, decoding, banned) if texts is None else Given([text for row in texts for text in row])
     cache = reserved_cache(model.config)
     prefill = _prefill(family, model, inputs)
     out = model(**prefill, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -106,6 +109,7 @@ def _generated(
     decoding: Decoding,
     stop_ids: set[int],
     banned: Sequence[int],
+    texts: Sequence[Sequence[Sequence[int]]] | None,
 ) -> list[list[Row]]:
     """The same rows from transformers' generate, one call per draw, for models that place their tokens themselves."""
     from transformers import GenerationConfig, LogitsProcessorList
@@ -119,12 +123,12 @@ def _generated(
         pad_token_id=0,
     )
     groups: list[list[Row]] = [[] for _ in seeds]
-    for draw in zip(*seeds, strict=True):
+    for i, draw in enumerate(zip(*seeds, strict=True)):
         rows = _new_rows(len(draw), decoding)
-        choose = Chooser(draw, decoding, banned)
+        choose = Chooser(draw, decoding, banned) if texts is None else Given([row[i] for row in texts])
 
         def write(
-            sequences: torch.Tensor, scores: torch.Tensor, rows: list[Row] = rows, choose: Chooser = choose
+            sequences: torch.Tensor, scores: torch.Tensor, rows: list[Row] = rows, choose: Chooser | Given = choose
         ) -> torch.Tensor:
             step = sequences.shape[1] - ids.shape[1]
             everyone = torch.arange(len(rows))

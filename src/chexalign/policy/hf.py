@@ -92,6 +92,25 @@ class HFPolicy:
         rows = decode(self.model, inputs, seeds=seeds, decoding=decoding, stop_id=stop_id, banned=self.banned)
         return [[self._completion(row) for row in group] for group in rows]
 
+    def read(self, asks: Sequence[Ask], texts: Sequence[Sequence[str]]) -> list[list[Completion]]:
+        """For each ask its texts as completions that the policy did not write, with their log-probs, end token counted.
+
+        The images and the prompt of an ask are run once for all its texts, of which it has at least one.
+        Raises: AskError as `generate` does.
+        """
+        most, stop_id = max(map(len, texts)), self.model.generation_config.eos_token_id
+        end = stop_id if isinstance(stop_id, int) else stop_id[0]
+        ids = [[(*self.tokenizer(t, add_special_tokens=False)["input_ids"], end) for t in row] for row in texts]
+        filled = [row + row[-1:] * (most - len(row)) for row in ids]  # a batch has as many for every ask
+        decoding = Decoding(max(len(text) for row in ids for text in row))
+        inputs = self._inputs(asks, decoding)
+        seeds = [[0] * most] * len(asks)
+        rows = decode(self.model, inputs, seeds=seeds, decoding=decoding, stop_id=stop_id, texts=filled)
+        return [
+            [Completion(text, len(row.tokens), row.sum_logp, "stop") for text, row in zip(wanted, found, strict=False)]
+            for wanted, found in zip(texts, rows, strict=True)
+        ]
+
     def batch_size(self, ask: Ask, *, decoding: Decoding, draws: int) -> int:
         """How many asks like this one fit into the memory that is free, reckoned from the model's config."""
         tokens = self.encode([ask])["input_ids"].shape[1]
