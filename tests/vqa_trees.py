@@ -239,8 +239,24 @@ def diff_tree(root: Path, images: Path, *, patients: int = 3) -> Path:
             studies.append([patient, study, "", dicom, view, official, 21800101 + k, f"{k + 1}.0"])
         old, new, lateral = first, first + 1, first + 2
         pairs += [
-            [new, patient, old, "difference", "what has changed?", "the main image has an additional edema.", split],
-            [old, patient, new, "difference", "what has changed?", "the main image is missing edema.", split],
+            [
+                new,
+                patient,
+                old,
+                "difference",
+                "what has changed?",
+                "the main image has an additional finding of edema than the reference image.",
+                split,
+            ],
+            [
+                old,
+                patient,
+                new,
+                "difference",
+                "what has changed?",
+                "the main image is missing the finding of edema than the reference image.",
+                split,
+            ],
             [new, patient, old, "presence", "is there edema?", "yes", split],
             [new, patient, old, "abnormality", "what abnormalities are seen?", "edema, pleural effusion", split],
             [new, patient, old, "view", "which view is this image taken?", "AP view", split],

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from chexalign.data.tasks.diff_vqa import DiffVQA
+from chexalign.data.tasks.diff_vqa_evidence import evidence_of
 from chexalign.errors import UserError
 from tests.trees import write_csv
 from tests.vqa_trees import PAIR_COLUMNS, STUDY_COLUMNS, diff_tree, questions, write_json
@@ -114,7 +115,31 @@ def test_without_the_findings_there_is_less_evidence(source, root, tmp_path):
     ):
         change()
         rows, _ = questions(source, tmp_path / "images")
-        assert {e.kind for row in rows for e in row.evidence} == {"study"}
+        told = {row.part: [e.text for e in row.evidence] for row in rows if row.split == "train"}
+        assert told.pop("difference") == ["edema", "s50000000"]
+        assert told.pop("presence") == ["edema"]
+        assert not any(told.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "answer", "told"),
+    [
+        ("difference", "what has changed?", "the main image has additional findings of consolidation, and pneumonia than "
+         "the reference image. the main image is missing the findings of edema, mass, and lung opacity than the reference "
+         "image. ",
+         {"consolidation": True, "pneumonia": True, "edema": False, "mass": False, "lung opacity": False}),
+        ("difference", "what?", "the level of edema has changed from mild to severe. ", {"edema": True}),
+        ("difference", "what?", "nothing has changed.", {}),
+        ("presence", "is there edema?", "no", {"edema": False}),
+        ("presence", "is there air in the right apical area?", "yes", {"air/right apical area": True}),
+        ("presence", "is there evidence of edema in this image?", "yes", {"edema": True}),
+        ("presence", "is the edema bilateral?", "yes", {}),
+        ("presence", "is there edema?", "perhaps", {}),
+        ("view", "is there a view?", "yes", {}),
+    ],
+)  # fmt: skip
+def test_evidence_is_what_the_words_say(kind, text, answer, told):
+    assert {e.text: e.present for e in evidence_of(kind, text, answer)} == told
 
 
 def test_missing_parts_are_named(source, root):

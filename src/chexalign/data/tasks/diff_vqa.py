@@ -2,7 +2,7 @@
 
     ROOT/mimic_pair_questions.csv       study_id, ref_id, subject_id, question_type, question, answer, split
     ROOT/mimic_all.csv                  study_id, dicom_id, view, split, study_order, ...
-    ROOT/all_diseases.json              what the questions were made of; evidence where it is there
+    ROOT/all_diseases.json              may be missing: the findings of each report; more evidence
     IMAGES/files/p10/p10000032/s50414267/DICOMID.jpg        MIMIC-CXR-JPG, named by `images`
 
 Rows are about studies. Each study is shown by the frontal image that mimic_all.csv lists for it (PA before AP where it
@@ -24,6 +24,7 @@ from chexalign.data.layout import find_file, need_root, read_columns
 from chexalign.data.loose import field, json_rows, number, one_line
 from chexalign.data.mimic_images import LICENSE, files_folder, is_dicom_id, jpeg
 from chexalign.data.questions import Draft, Picture, QuestionItem
+from chexalign.data.tasks.diff_vqa_evidence import evidence_of
 from chexalign.data.tasks.held_out import SPLITS, counts, patients_apart
 from chexalign.types import AnswerType, Evidence
 
@@ -114,6 +115,7 @@ class DiffVQA:
 def _draft(kind: str, reference: str, said: Sequence[str], findings: tuple[Evidence, ...]) -> Draft:
     """The question of a row of that type, about the study alone or about what is new since the reference study."""
     text, answer = said
+    told = tuple(dict.fromkeys((*findings, *evidence_of(kind, text, answer))))
     form, options = _formed(kind, text, answer)
     answers = tuple(dict.fromkeys(atoms(answer))) if form == "query" else (plain(answer) if options else answer,)
     return Draft(
@@ -125,7 +127,7 @@ def _draft(kind: str, reference: str, said: Sequence[str], findings: tuple[Evide
         options=options,
         answers=answers,
         kind="compare" if reference else "basic",
-        evidence=(*findings, Evidence("study", f"s{reference}")) if reference else findings,
+        evidence=(*told, Evidence("study", f"s{reference}")) if reference else told,
     )
 
 
