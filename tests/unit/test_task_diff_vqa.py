@@ -124,9 +124,9 @@ def test_without_the_findings_there_is_less_evidence(source, root, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "text", "answer", "told"),
     [
-        ("difference", "what has changed?", "the main image has additional findings of consolidation, and pneumonia than "
-         "the reference image. the main image is missing the findings of edema, mass, and lung opacity than the reference "
-         "image. ",
+        ("difference", "what has changed?", "the main image has additional findings of consolidation, and pneumonia "
+         "than the reference image. the main image is missing the findings of edema, mass, and lung opacity than the "
+         "reference image. ",
          {"consolidation": True, "pneumonia": True, "edema": False, "mass": False, "lung opacity": False}),
         ("difference", "what?", "the level of edema has changed from mild to severe. ", {"edema": True}),
         ("difference", "what?", "nothing has changed.", {}),
