@@ -83,6 +83,22 @@ def test_a_family_that_shares_nothing_is_decoded_by_generate_with_the_same_draws
         assert one.sum_logp == pytest.approx(other.sum_logp, rel=1e-4)
 
 
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("name", sorted(vlms.FAMILIES))
+def test_texts_that_are_read_are_as_probable_as_when_they_were_drawn(name, shares, request):
+    model = vlms.make(name, "sdpa" if "sdpa" in vlms.FAMILIES[name].attentions else "eager")
+    batch, _ = ragged_batch(name, model, n_images=1)
+    if not shares:
+        request.getfixturevalue("unshared")
+    seeds, drawing = [[3, 4], [5, 6], [7, 8]], Decoding(LIMIT, temperature=1.0)
+    drawn = decode(model, batch, seeds=seeds, decoding=drawing, stop_id=-1)
+    texts = [[row.tokens for row in group] for group in drawn]
+    read = decode(model, batch, seeds=seeds, decoding=Decoding(LIMIT), stop_id=-1, texts=texts)
+    assert [[row.tokens for row in group] for group in read] == texts
+    for one, other in zip(chain(*read), chain(*drawn), strict=True):
+        assert one.sum_logp == pytest.approx(other.sum_logp, rel=1e-4)
+
+
 def test_banned_tokens_are_never_written_and_log_probs_stay_the_model_s():
     name = sorted(vlms.FAMILIES)[0]
     model = vlms.make(name, "sdpa")

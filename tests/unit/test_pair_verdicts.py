@@ -1,12 +1,15 @@
 """Which candidates a judge finds desirable, and the tables that pairs and verdicts are read from and written to."""
 
+import dataclasses
+import json
+
 import pytest
 
 from chexalign.errors import UserError
 from chexalign.pairs.build import build_pairs
 from chexalign.pairs.columns import Scored, columns_of, score_columns
 from chexalign.pairs.rules import BestWorst, Dropped
-from chexalign.pairs.stage import PairsWorker, VerdictsWorker
+from chexalign.pairs.stage import PairsWorker, VerdictsWorker, judge_agreement
 from chexalign.pairs.verdicts import AboveMean, AboveThreshold, build_verdicts, verdict_table
 from chexalign.recipe import Arm, PairsSpec, TrainSpec
 from chexalign.run_folder import RunFolder
@@ -112,9 +115,9 @@ def test_the_stage_tells_how_far_judges_agree(run):
         Score(s.candidate_id, "other@1", None if s.value is None else -s.value, status=s.status) for s in SCORES
     ]
     write(run.scores("other"), [reversed_scores])
-    extra = PairsWorker(run, arm(rule="best_worst"), 1, ("other", "chexpert")).part(0).extra
-    (found,) = extra["agreement"]
-    assert (found["first"], found["second"], found["alike"], found["tau_b"]) == ("chexpert", "other", 0.0, -1.0)
+    (found,) = judge_agreement(run, ["other", "chexpert"])
+    assert (found.first, found.second, found.alike, found.tau_b) == ("chexpert", "other", 0.0, -1.0)
+    assert json.loads(run.agreement.read_text()) == [dataclasses.asdict(found)]
 
 
 def test_verdicts_are_a_table_of_the_run(run):
