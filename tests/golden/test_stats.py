@@ -1,4 +1,4 @@
-"""F1, precision and recall equal scikit-learn's classification_report on stored tables, or differ as is said."""
+"""F1, precision and recall equal scikit-learn's on stored tables, or differ as is said; averages equal the paper's."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chexalign.evaluate.length import relative_verbosity
 from chexalign.ids import digest
 from chexalign.stats import Bootstrap
 
-GOLDEN = json.loads((Path(__file__).parent / "stats" / "classification_report.json").read_text())
+FOLDER = Path(__file__).parent / "stats"
+GOLDEN, PAPER = (json.loads((FOLDER / f"{name}.json").read_text()) for name in ("classification_report", "paper"))
 LABELS, FIVE, CASES = GOLDEN["labels"], GOLDEN["five"], GOLDEN["cases"]
 MEASURES = ("f1", "precision", "recall")
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -54,3 +56,20 @@ def test_macro_averages_equal_scikit_learn_but_for_labels_without_the_measure(ca
     ours, theirs = values[f"macro_{measure}_{size}"], case["values"][size]["macro avg"][measure]
     assert ours * share == pytest.approx(theirs, abs=1e-12)
     assert (share == 1) == (ours == pytest.approx(theirs, abs=1e-12))
+
+
+@pytest.mark.parametrize("policy", PAPER["tasks"])
+def test_the_averages_of_the_paper_follow_from_its_own_rows(policy):
+    row = PAPER["tasks"][policy]
+    bootstrap = Bootstrap([str(i) for i in range(len(row["accuracies"]))], seed=1, resamples=10)
+    found = bootstrap.mean(row["accuracies"], metric="tasks", policy=policy, split="test")
+    assert found.value == pytest.approx(row["average"], abs=0.05 + 1e-9)
+    assert found.low is None  # six tasks are too few for an interval
+
+
+def test_the_verbosity_of_the_paper_follows_from_its_mean_lengths():
+    words = PAPER["words"]
+    found = relative_verbosity(
+        Bootstrap(["all"], seed=1), [words["dpo_green"]], [words["sft"]], policy="dpo", baseline="sft", split="test"
+    )
+    assert found.value == pytest.approx(words["ratio"], abs=0.005)
