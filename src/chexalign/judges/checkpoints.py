@@ -9,21 +9,23 @@ from pathlib import Path
 from chexalign import ids
 
 _FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
-_LENGTH = 8
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """Eight hex digits that name weights, configuration and tokenizer of a model in a folder.
+    """Eight hex digits that name weights, configuration and tokenizer of a model in a folder."""
+    files = sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
+    return ids.digest([(path.name, file_digest(path)) for path in files], length=8)
 
-    All of its files are read, once in a process as long as they look unchanged (sizes and times).
-    """
-    files = [(path, path.stat()) for pattern in _FILES for path in folder.glob(pattern) if path.is_file()]
-    return _digest(folder, frozenset((path.name, stat.st_size, stat.st_mtime_ns) for path, stat in files))
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file of weights, read once in a process as long as size and time are the same."""
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
-def _digest(folder: Path, look: frozenset[tuple[str, int, int]]) -> str:
-    return ids.folder_digest(folder, _FILES)[:_LENGTH]
+def _file_digest(path: Path, size: int, modified_ns: int) -> str:
+    return ids.file_sha256(path)
 
 
 def slug(model: str) -> str:

@@ -12,6 +12,7 @@ from chexalign import ids
 from chexalign.engines.device import device_here
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
+from chexalign.judges.checkpoints import file_digest
 from chexalign.judges.chexbert_model import CLASSES, HEADS, CheXbert, read_checkpoint
 from chexalign.judges.normalize import count_words
 from chexalign.judges.texts import Preparation, check_preparation, prepared
@@ -71,7 +72,7 @@ class CheXbertJudge:
         self._labels = [name for name in HEADS if labels == 14 or name in FIVE]
         self._positive = {"positive", "uncertain"} if uncertain == "positive" else {"positive"}
         self._texts, self._batch_size, self._device = texts, batch_size, device
-        digest = ids.digest(ids.file_sha256(self._checkpoint), labels, uncertain, texts, length=8)
+        digest = ids.digest(file_digest(self._checkpoint), labels, uncertain, texts, length=8)
         self.version = f"{type(self).version}-{digest}"
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
