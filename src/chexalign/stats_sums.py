@@ -67,8 +67,8 @@ def binary(n: int, *tables: npt.ArrayLike) -> tuple[Bools, list[Floats]]:
 def cluster_sums(columns: Floats, index: Indexes, n_clusters: int) -> Floats:
     """The sums of `columns: [n]` or `[n, K]` over the rows of each cluster, `[G]` or `[G, K]`."""
     if columns.ndim == 1:
-        return np.bincount(index, weights=columns, minlength=n_clusters)
-    sums = [np.bincount(index, weights=column, minlength=n_clusters) for column in columns.T]
+        return np.bincount(index, weights=columns, minlength=n_clusters).astype(np.float64, copy=False)
+    sums = [cluster_sums(column, index, n_clusters) for column in columns.T]
     return np.stack(sums, axis=1) if sums else np.zeros((n_clusters, 0))
 
 

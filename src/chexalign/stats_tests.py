@@ -143,9 +143,10 @@ def _f1_ps(
     mine = Counts(hits.sum(axis=0, keepdims=True), truth, called.sum(axis=0, keepdims=True))
     theirs = Counts(base_hits.sum(axis=0, keepdims=True), truth, base_called.sum(axis=0, keepdims=True))
     deltas = {name: float((f1(mine) - f1(theirs))[0]) for name, f1 in _AVERAGES.items()}
+    gaps = np.hstack([base_hits - hits, base_called - called])
     reached, tried = dict.fromkeys(_AVERAGES, 0), 0
     for swap in _swaps(n_clusters, flips, seed):
-        moved_hits, moved_called = swap @ (base_hits - hits), swap @ (base_called - called)
+        moved_hits, moved_called = np.hsplit(swap @ gaps, 2)
         first = Counts(mine.hits + moved_hits, truth, mine.called + moved_called)
         second = Counts(theirs.hits - moved_hits, truth, theirs.called - moved_called)
         for name, f1 in _AVERAGES.items():
@@ -155,21 +156,21 @@ def _f1_ps(
 
 
 def _all_fit(n_clusters: int, flips: int) -> bool:
-    return 2**n_clusters - 1 <= flips
+    return bool(2**n_clusters - 1 <= flips)
 
 
 def _swaps(n_clusters: int, flips: int, seed: int) -> Iterator[Floats]:
     """Blocks `[<= 1000, G]` of swaps, 1 where a cluster is exchanged: all but the empty one, or random ones."""
     rng = np.random.default_rng(seed)
     everything = _all_fit(n_clusters, flips)
-    last = 2**n_clusters if everything else flips + 1
+    last, row_bytes = 2**n_clusters if everything else flips + 1, -(-n_clusters // 8)
     for start in range(1, last, _FLIPS_AT_ONCE):
         size = min(_FLIPS_AT_ONCE, last - start)
         if everything:
-            patterns = np.arange(start, start + size)[:, None] >> np.arange(n_clusters) & 1
+            yield (np.arange(start, start + size)[:, None] >> np.arange(n_clusters) & 1).astype(np.float64)
         else:
-            patterns = rng.integers(0, 2, size=(size, n_clusters))
-        yield patterns.astype(np.float64)
+            coins = np.frombuffer(rng.bytes(size * row_bytes), dtype=np.uint8).reshape(size, row_bytes)
+            yield np.unpackbits(coins, axis=1, count=n_clusters).astype(np.float64)
 
 
 def _count_reaching(draws: Floats, observed: float) -> int:
@@ -177,5 +178,5 @@ def _count_reaching(draws: Floats, observed: float) -> int:
     return int((~(np.abs(draws) < observed * (1 - 1e-9) - 1e-12)).sum())
 
 
-def _names(clusters: Sequence[str], kept: Bools) -> npt.NDArray[np.str_]:
-    return np.asarray(clusters, dtype=str)[kept]
+def _names(clusters: Sequence[str], kept: Bools) -> list[str]:
+    return [name for name, there in zip(clusters, kept, strict=True) if there]
