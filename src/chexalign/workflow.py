@@ -223,7 +223,7 @@ class Workflow:
 
         if arm.pairs.require_probes:
             self._about(arm.judge)  # which sees to it that its texts may go where it sends them
-            judge = judging.make_judge(arm.judge)
+            judge = judging.make_keeping(arm.judge, judging.score_store_folder(self.run))
             require_passed_on(self.run, judge, arm.pairs.require_probes, split=self.recipe.sample.split)
         scores, candidates = self.scores(arm.judge), self.candidates()
         key = self.key("pairs", {"scores": scores, "candidates": candidates}, arm.pairs)

@@ -16,6 +16,8 @@ from chexalign.errors import UserError
 from chexalign.judges import asking, stage
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.guard import OneAtATime
+from chexalign.judges.probes import run_probes
+from chexalign.judges.score_store import StoredJudge
 from chexalign.recipe import JudgeSpec, Recipe
 from chexalign.registry import Entry, Registry, registry
 from chexalign.run_folder import RunFolder
@@ -164,3 +166,16 @@ def test_scores_by_an_older_version_of_a_judge_are_made_again_and_it_is_said_why
     assert "by version 1 of the judge; by version 2 they are made again" in capsys.readouterr().err
     assert {row.judge for row in run.scores("alone").rows()} == {"alone@2"}
     assert second.fingerprint != first.fingerprint
+
+
+def test_what_a_dear_judge_said_of_a_probe_is_kept(run: RunFolder, tmp_path: Path) -> None:
+    reports = {f"s{i}": f"No effusion. The heart is enlarged. No mass in zone {i}." for i in range(30)}
+    spec, store = llm("http://127.0.0.1:9/v1", tmp_path), stage.score_store_folder(run)
+    with serve(lambda body, _: Reply(answer(body, ["3"]))) as server:
+        for _ in range(2):
+            there = spec.model_copy(update={"options": {**spec.options, "url": server.url}})
+            first = run_probes(stage.make_keeping(there, store), reports, resamples=10)
+    n = len({prompt_of(body) for body in server.bodies})
+    assert n == len(server.bodies) > 60
+    assert run_probes(stage.make_keeping(spec, store), reports, resamples=10) == first, "without a server"
+    assert not isinstance(stage.make_keeping(JudgeSpec(name="chexpert"), store), StoredJudge)

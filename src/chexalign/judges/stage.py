@@ -122,6 +122,18 @@ def score_store_folder(run: RunFolder) -> Path:
     return run.root.parent / ".cache" / "scores"
 
 
+def make_keeping(spec: Any, store: Path) -> Judge:
+    """The judge of a recipe's JudgeSpec; what it says, or judges inside, is kept in the store where that is dear."""
+    return make_judge(spec, lambda judge, inner: cast("Judge", _stored(judge, inner, store, asked=judge) or judge))
+
+
+def _stored(judge: Judge, spec: Any, store: Path | None, *, asked: Judge) -> StoredJudge | None:
+    """The judge with a store before it, or None for one that is not dear; `asked` is what stands in for it."""
+    if store is None or not _is_dear(judge):
+        return None
+    return StoredJudge(asked, store, _substance(judge, spec.options))
+
+
 @dataclass(slots=True)
 class ScoresWorker:
     """Scores a fixed share of the texts per part; a text that cannot be scored keeps its row, with the reason.
@@ -185,9 +197,9 @@ class ScoresWorker:
     def _keep(self, judge: Judge, spec: Any) -> Judge:
         self._leaves.append(judge)
         asked = judge if _endpoint(judge) else cast("Judge", OneAtATime(judge))
-        if self.store is None or not _is_dear(judge):
+        kept = _stored(judge, spec, self.store, asked=asked)
+        if kept is None:
             return asked
-        kept = StoredJudge(asked, self.store, _substance(judge, spec.options))
         self._stored.append(kept)
         return cast("Judge", kept)
 
