@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexalign.store import Table
-from chexalign.types import Candidate, ImageRef, Pair, Prediction, Prompt, Question, Score, Study
+from chexalign.types import Answer, Candidate, ImageRef, Pair, Prediction, Prompt, Question, Score, Study
 
 SFT = "sft"
 SHUFFLED = "sft_shuffled"  # the control: the SFT policy, given the image of another study
@@ -76,6 +76,10 @@ class RunFolder:
     def predictions(self, policy: str) -> Table[Prediction]:
         """What a policy writes for the studies of the evaluated split."""
         return Table(self.root / "predictions" / policy, Prediction)
+
+    def answers(self, source: str, policy: str) -> Table[Answer]:
+        """What a policy answers to the questions of a collection."""
+        return Table(self.root / "answers" / source / policy, Answer)
 
     def metric(self, judge: str, policy: str) -> Table[Score]:
         """Scores that a judge gave a policy's predictions; `candidate_id` holds the study's id."""

@@ -12,6 +12,7 @@ Finish = Literal["stop", "length"]
 ScoreStatus = Literal["ok", "unparsed", "refused", "error"]
 QuestionKind = Literal["basic", "region", "compare"]  # one image, a place marked on one, two exams
 AnswerType = Literal["verify", "choose", "query", "open"]  # yes or no, one of the options, any of a set, free words
+Scoring = Literal["generation", "likelihood"]  # what was written, or which option is the most probable
 EvidenceKind = Literal["label", "box", "code", "study"]
 
 
@@ -183,6 +184,23 @@ class Prediction:
     text: str
     n_tokens: int
     finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy answers to a question; `read` and `right` are None where the answer cannot be read."""
+
+    question_id: str
+    policy: str
+    scoring: Scoring
+    order: int  # of the options that it was shown; 0 is that of the question
+    text: str  # as it was written, or the most probable option
+    n_tokens: int  # that were written; 0 where options were scored
+    read: tuple[str, ...] | None  # the options that it means, or its words where there were no options
+    right: bool | None
+
+    def __post_init__(self) -> None:
+        _need((self.read is None) == (self.right is None), "Answer", "what cannot be read is neither right nor wrong")
 
 
 @dataclass(frozen=True, slots=True)

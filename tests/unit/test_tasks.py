@@ -1,0 +1,226 @@
+"""Answers are read and never guessed; the tax is a paired difference on the same questions."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chexalign.errors import UserError
+from chexalign.evaluate.answers import AnswersWorker, answer, asked
+from chexalign.evaluate.tasks import Asked, compare_tasks, measure_tasks, task_estimates, tax_verdicts
+from chexalign.ids import file_sha256
+from chexalign.policy.base import Completion, Decoding
+from chexalign.run_folder import RunFolder
+from chexalign.spread import PartResult
+from chexalign.stage import StageKey, run_parts
+from chexalign.stats import Bootstrap, PairedTests
+from chexalign.types import Answer, ImageRef, Question
+
+PLAIN = Question(
+    id="q",
+    patient_id="p",
+    study_id="s",
+    task="view",
+    part="all",
+    kind="basic",
+    answer_type="choose",
+    text="Which view?",
+    options=("PA", "AP", "lateral"),
+    answers=("PA",),
+    images=(),
+    split="test",
+    source="hand",
+    license="CC0",
+)
+MULTI = replace(
+    PLAIN, task="multi", answer_type="query", options=("edema", "mass", "fracture"), answers=("edema", "mass")
+)
+
+
+def many(n, task="view", **more):
+    return [replace(PLAIN, id=f"{task}{i}", patient_id=f"p{i}", task=task, **more) for i in range(n)]
+
+
+def said(questions, policy, right, orders=1):
+    """Answers, right where `right` says so for the question and the order."""
+    for i, q in enumerate(questions):
+        for order in range(orders):
+            yield answer(q, policy, order, "PA" if right(i, order) else "AP", 2)
+
+
+def find(estimates, metric, policy="dpo", baseline=None):
+    return next(e for e in estimates if (e.metric, e.policy, e.baseline) == (metric, policy, baseline))
+
+
+def test_an_answer_is_right_wrong_or_unread():
+    assert [answer(PLAIN, "p", 0, text, 1).right for text in ("(A)", "AP", "I cannot tell", "")] == [
+        True,
+        False,
+        None,
+        None,
+    ]
+    assert answer(MULTI, "p", 0, "mass, edema", 1).read == ("edema", "mass")
+    with pytest.raises(ValueError, match="neither right nor wrong"):
+        Answer("q", "p", "generation", 0, "x", 1, None, True)
+
+
+def test_the_tax_is_found_where_it_is_and_only_there():
+    questions = many(200) + many(200, task="binary")
+    everything = Asked(questions)
+    sft = list(said(questions, "sft", lambda i, _: i % 10 != 0))
+    dpo = list(said(questions, "dpo", lambda i, _: i % 10 != 0 and not (i < 200 and i % 4 == 1)))
+    results = [measure_tasks("sft", everything, sft), measure_tasks("dpo", everything, dpo)]
+    bootstrap = Bootstrap(everything.patients, seed=1, resamples=200)
+    estimates = task_estimates(everything, results, bootstrap, split="test", baseline="sft")
+    assert find(estimates, "task.view.accuracy", "sft").value == pytest.approx(0.9)
+    assert find(estimates, "task.view.accuracy", baseline="sft").value == pytest.approx(-0.25)
+    assert find(estimates, "task.binary.accuracy", baseline="sft").value == 0
+    assert find(estimates, "task.mean.accuracy", baseline="sft").value == pytest.approx(-0.125)
+    assert find(estimates, "task.mean.accuracy", "sft").value == pytest.approx(0.9)
+    verdicts = {v.metric: v.verdict for v in tax_verdicts(estimates, bound=0.02)}
+    assert verdicts == {"task.view.accuracy": "fail", "task.binary.accuracy": "pass", "task.mean.accuracy": "fail"}
+    tests = compare_tasks(everything, results, PairedTests(everything.patients, seed=1, flips=999), baseline="sft")
+    assert {t.metric: t.p_holm < 0.05 for t in tests} == {"task.view.accuracy": True, "task.binary.accuracy": False}
+
+
+def test_what_cannot_be_read_counts_as_wrong_and_is_told():
+    questions = many(40)
+    answers = [answer(q, "sft", 0, "PA" if i % 2 else "perhaps", 1) for i, q in enumerate(questions)]
+    result = measure_tasks("sft", Asked(questions), answers)
+    assert result.right.mean() == result.unread.mean() == 0.5
+    assert np.isnan(result.same).all()
+
+
+def test_the_order_of_options_is_controlled():
+    questions = many(40)
+    result = measure_tasks("sft", Asked(questions), said(questions, "sft", lambda i, order: order == 0 or i < 10, 3))
+    assert result.right.mean() == 1
+    assert result.right_other_order.mean() == 0.25
+    assert result.same.mean() == 0.25
+
+
+def test_labels_of_sets_have_an_f1():
+    questions = [replace(MULTI, id=f"m{i}", patient_id=f"p{i}") for i in range(30)]
+    everything = Asked(questions)
+    answers = [answer(q, "sft", 0, "edema, fracture", 3) for q in questions]
+    estimates = task_estimates(
+        everything,
+        [measure_tasks("sft", everything, answers)],
+        Bootstrap(everything.patients, seed=1, resamples=50),
+        split="test",
+        baseline="sft",
+    )
+    assert find(estimates, "task.multi.micro_f1", "sft").value == pytest.approx(2 * 1 / (2 + 2))
+    assert find(estimates, "task.multi.accuracy", "sft").value == 0
+
+
+def test_questions_of_several_collections_and_parts_have_groups_of_their_own():
+    questions = [
+        replace(PLAIN, id=f"{source}{part}", source=source, part=part) for source in "ab" for part in ("x", "y")
+    ]
+    assert set(Asked(questions).groups()) == {
+        "view",
+        "view.a",
+        "view.b",
+        "view.a.x",
+        "view.a.y",
+        "view.b.x",
+        "view.b.y",
+    }
+    assert set(Asked(many(2)).groups()) == {"view"}
+    assert Asked(questions).patients == ["a/p", "a/p", "b/p", "b/p"]
+
+
+def test_too_few_patients_have_no_interval_and_an_open_verdict():
+    questions = many(10)
+    everything = Asked(questions)
+    results = [measure_tasks(n, everything, said(questions, n, lambda i, _: True)) for n in ("sft", "dpo")]
+    bootstrap = Bootstrap(everything.patients, seed=1, resamples=50)
+    estimates = task_estimates(everything, results, bootstrap, split="test", baseline="sft")
+    assert find(estimates, "task.view.accuracy").low is None
+    assert {v.verdict for v in tax_verdicts(estimates, bound=0.02)} == {"open"}
+
+
+class Parrot:
+    """A policy that says one thing, and finds the shortest option the most probable."""
+
+    def generate(self, asks, *, decoding, seeds):
+        return [[Completion("(A)", 2, -1.0, "stop")] for _ in asks]
+
+    def read(self, asks, texts):
+        return [[Completion(text, len(text), -float(len(text) ** 2), "stop") for text in row] for row in texts]
+
+    def batch_size(self, ask, *, decoding, draws):
+        return 4
+
+
+class Source:
+    def open(self):
+        return Parrot()
+
+
+class Rows:
+    """A table of one part."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def setup(self):
+        """Nothing to load."""
+
+    def part(self, index):
+        return PartResult(self.rows)
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = tmp_path / "x.png"
+    Image.new("L", (8, 8)).save(path)
+    image = ImageRef(str(path), file_sha256(path), "frontal", 8, 8)
+    questions = [
+        *many(5, images=(image,)),
+        replace(MULTI, id="set", images=(image,)),
+        replace(PLAIN, id="two", images=(image, image)),
+        replace(PLAIN, id="none"),
+        replace(PLAIN, id="other", split="train"),
+    ]
+    folder = RunFolder(tmp_path / "run")
+    table = folder.questions("hand")
+    worker = Rows(questions)
+    run_parts(table, worker, key=StageKey("questions", {}, {}, 0), n_parts=1)
+    return folder
+
+
+def worker(run, **more):
+    return AnswersWorker(run, "hand", "sft", Source(), "test", Decoding(8), part_size=4, max_images=1, **more)
+
+
+def test_each_question_is_asked_in_every_order_and_by_likelihood(run):
+    made = worker(run, orders=2, scoring=("generation", "likelihood"))
+    made.setup()
+    parts = [made.part(i) for i in range(2)]
+    rows = [row for part in parts for row in part.rows]
+    written = [row for row in rows if row.scoring == "generation"]
+    assert len(written) == 6 * 2
+    assert {row.order for row in written} == {0, 1}
+    scored = [row for row in rows if row.scoring == "likelihood"]
+    assert {row.text for row in scored} <= {"PA", "AP"}
+    assert {row.question_id for row in scored} == {f"view{i}" for i in range(5)}
+    dropped = parts[0].dropped | parts[1].dropped
+    assert dropped == {"no_image": 1, "more_images_than_the_policy_is_given": 1}
+    assert next(row for row in written if (row.question_id, row.order) == ("view0", 0)).right
+
+
+def test_a_split_without_questions_is_refused_and_a_limit_is_spread(run):
+    with pytest.raises(UserError, match="none of the split validation"):
+        asked(run, "hand", "validation")
+    assert [q.id for q in asked(run, "hand", "test", 4)] == ["view0", "view2", "view4", "two"]
+
+
+def test_missing_answers_are_left_out(run):
+    everything = Asked(asked(run, "hand", "test"))
+    result = measure_tasks("sft", everything, [answer(everything.questions[0], "sft", 0, "PA", 1)])
+    assert math.isnan(result.right[1])
+    assert np.nansum(result.right) == 1
