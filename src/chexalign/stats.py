@@ -307,6 +307,8 @@ class Bootstrap:
             method = "no value: nothing to average"
         elif n_clusters < FEWEST_CLUSTERS:
             method = f"no interval: {n_clusters} clusters, fewer than {FEWEST_CLUSTERS}"
+        elif not np.isfinite(statistic[1 : self.resamples + 1]).any():
+            method = "no interval: the statistic is undefined on every resample"
         else:
             bounds, kind, why = self._bounds(value, statistic)
             method = f"{kind} bootstrap, {self.resamples} resamples of {n_clusters} clusters, seed {self.seed}{why}"

@@ -284,3 +284,16 @@ def test_a_statistic_of_weights_is_computed_on_every_resample(interval):
     mean = some.mean(values, **ABOUT)
     assert (found.value, found.low, found.high) == pytest.approx((mean.value, mean.low, mean.high), abs=1e-12)
     assert (found.n, found.n_clusters, found.method) == (mean.n, mean.n_clusters, mean.method)
+
+
+def test_no_row_gives_no_value_whatever_the_statistic_makes_of_it(bootstrap):
+    found = bootstrap.of_sums([[None] * N], lambda sums: np.ones(len(sums)), **ABOUT)
+    assert (found.value, found.low, found.n) == (None, None, 0)
+
+
+def test_a_statistic_that_no_resample_has_gets_no_interval():
+    true = np.arange(N)[:, None] == 0
+    without = next(seed for seed in range(20) if Bootstrap(IDS, seed=seed, resamples=1).weights[0, 0] == 0)
+    (found,) = Bootstrap(IDS, seed=without, resamples=1).label_f1(true, true, labels=["x"], **ABOUT)
+    assert (found.value, found.low) == (1, None)
+    assert found.method == "no interval: the statistic is undefined on every resample; 1 true cases"
