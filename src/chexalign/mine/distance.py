@@ -24,8 +24,8 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 DECIMALS = 10  # distances that agree to so many are ties, and the lower row comes first
-_PAIRS_AT_ONCE = 2048
-_SAFE = (1e-30, 1e30)  # norms whose inverse is a float32
+_PAIRS_AT_ONCE = 512  # what is computed with stays in the processor's cache
+_SAFE = (1e-15, 1e15)  # lengths whose square and inverse are float32
 _UNIT = 2.0**-24  # rounding of float32
 
 
@@ -63,7 +63,10 @@ class Measure:
 
     def queries(self) -> Floats:
         """[seeds, width] float64: the unit vectors of each seed, times the weights."""
-        parts = [self._scale(name) * _unit64(f.block(0, len(self.seeds)), f) for name, f in self._of(self.seeds)]
+        parts = []
+        for name, f in self._of(self.seeds):
+            vectors, lengths = _long64(f.block(0, len(self.seeds)), f)
+            parts.append(vectors * (self._scale(name) / lengths)[:, None])
         return np.concatenate(parts, axis=1)
 
     def block(self, start: int, stop: int, keep: npt.NDArray[np.bool_], out: torch.Tensor) -> torch.Tensor:
@@ -71,19 +74,20 @@ class Measure:
         n, column = int(keep.sum()), 0
         for _, f in self._of(self.gallery):
             rows = f.block(start, stop)
-            kept = torch.from_numpy(np.array(rows) if n == len(rows) else rows[keep])
-            _unit32(kept, f, out[:n, column : column + f.shape[1]])
+            _unit32(torch.from_numpy(rows if n == len(rows) else rows[keep]), f, out[:n, column : column + f.shape[1]])
             column += f.shape[1]
         return out[:n]
 
     def exact(self, queries: Floats, seeds: Rows, rows: Rows) -> Floats:
         """[pairs] float64: the inner product of each pair of a seed and a row of the gallery."""
-        order, found = np.argsort(rows, kind="stable"), np.empty(len(rows))
-        for start in range(0, len(order), _PAIRS_AT_ONCE):
-            pairs = order[start : start + _PAIRS_AT_ONCE]
-            own, at = np.unique(rows[pairs], return_inverse=True)
-            vectors = np.concatenate([_unit64(f.rows(own), f) for _, f in self._of(self.gallery)], axis=1)
-            found[pairs] = np.einsum("pd,pd->p", queries[seeds[pairs]], vectors[at])
+        order, found, column = np.argsort(rows, kind="stable"), np.zeros(len(rows)), 0
+        for _, f in self._of(self.gallery):
+            own = np.ascontiguousarray(queries[:, column : column + f.shape[1]])
+            for start in range(0, len(order), _PAIRS_AT_ONCE):
+                pairs = order[start : start + _PAIRS_AT_ONCE]
+                vectors, lengths = _long64(f.rows(rows[pairs]), f)
+                found[pairs] += np.einsum("pd,pd->p", own[seeds[pairs]], vectors) / lengths
+            column += f.shape[1]
         return found
 
     def groups(self, rows: Rows) -> Rows:
@@ -104,7 +108,7 @@ class Measure:
         Source: Higham 2002, section 3.1, and the rounding of both vectors to float32 besides.
         """
         longest = np.sqrt(len(self.modalities))  # every modality is a unit vector, or zero
-        gamma = 1.01 * (self.width + 16) * _UNIT
+        gamma = 1.01 * (1.5 * self.width + 16) * _UNIT  # the product, and the lengths that vectors are divided by
         return gamma * longest * np.linalg.norm(queries, axis=1) + 10.0**-DECIMALS
 
     def _of(self, items: FeatureSet) -> Sequence[tuple[Modality, Features]]:
@@ -114,14 +118,16 @@ class Measure:
         return self.weights[name] * (0.5 if self.gallery.features[name].kind == "flags" else 1.0)
 
 
-def _unit64(rows: npt.NDArray[Any], f: Features) -> Floats:
+def _long64(rows: npt.NDArray[Any], f: Features) -> tuple[Floats, Floats]:
+    """The vectors of rows in float64, and their lengths; that of a vector of zeros is called 1."""
+    vectors = rows.astype(np.float64)
     if f.kind == "flags":
-        return (2.0 * rows - 1.0) / np.sqrt(f.shape[1])
-    values = rows.astype(np.float64)
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    if not np.isfinite(norms).all():
+        vectors *= 2.0
+        vectors -= 1.0
+    lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors))
+    if not np.isfinite(lengths).all():
         raise _not_finite(f)
-    return np.divide(values, norms, out=np.zeros_like(values), where=norms > 0)
+    return vectors, np.where(lengths > 0, lengths, 1.0)
 
 
 def _unit32(rows: torch.Tensor, f: Features, out: torch.Tensor) -> None:
@@ -129,13 +135,13 @@ def _unit32(rows: torch.Tensor, f: Features, out: torch.Tensor) -> None:
     if f.kind == "flags":
         out.copy_(rows).mul_(2.0).sub_(1.0).div_(f.shape[1] ** 0.5)
         return
-    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
-    if not bool(norms.isfinite().all()):
-        raise _not_finite(f)
-    if bool(((norms == 0) | ((norms > _SAFE[0]) & (norms < _SAFE[1]))).all()):
-        torch.mul(rows.float(), torch.where(norms > 0, 1 / norms, 0.0).float(), out=out)
-    else:
-        out.copy_(torch.where(norms > 0, rows.double() / norms, 0.0))
+    rows = rows.float()
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if bool(((lengths > _SAFE[0]) & (lengths < _SAFE[1])).all()):
+        torch.mul(rows, 1 / lengths, out=out)
+        return
+    vectors, exact = _long64(rows.numpy(), f)
+    out.copy_(torch.from_numpy(vectors / exact[:, None]))
 
 
 def _not_finite(f: Features) -> UserError:

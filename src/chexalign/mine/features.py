@@ -70,11 +70,12 @@ class Features:
         if stop <= start:
             return np.empty((0, width), self.dtype)
         offset = self._header + start * width * np.dtype(self.dtype).itemsize
-        return np.memmap(self.source, self.dtype, mode="r", offset=offset, shape=(stop - start, width))
+        # Mode "c" never writes to the file; arrays that cannot be written to are refused by torch.
+        return np.memmap(self.source, self.dtype, mode="c", offset=offset, shape=(stop - start, width))
 
     def rows(self, indices: npt.NDArray[np.intp]) -> Array:
         """A copy of the rows with these numbers, [len(indices), width]."""
-        return np.array(self.block(0, self.shape[0])[indices])
+        return np.take(np.asarray(self.block(0, self.shape[0])), indices, axis=0)
 
     @cached_property
     def _header(self) -> int:
