@@ -1,19 +1,18 @@
-"""What it costs to turn a collection of MIMIC-CXR's size into study rows, without decoding pixels.
+"""What `chexalign data prepare` costs for a collection of MIMIC-CXR's size, without decoding pixels.
 
     python bench/data.py --reps 3 --write results/data.json
 
 A made-up collection in the official layout (bench/mimic_shape.py) is written to a temporary folder, which is not timed;
-it needs 4 GB of disk for some minutes. Then the studies stage of recipes/chexalign/chexagent2_mimic.yaml runs on it
-with two worker processes, as `chexalign data prepare` runs it: tables, reports, image files hashed and their headers
-read, tables written. Timed is the whole process from its start; memory is the resident memory of all its processes
-together, shared pages counted in each, at its highest. The files were just written, so they are read from the memory of
-the system, and the images are tiny: where real ones lie, reading some 500 GB of them takes longer than all of this.
+it needs 4 GB of disk for some minutes. Then `chexalign data prepare mimic-cxr` runs on it with two workers, frontal and
+lateral images: tables, reports, image files hashed and their headers read, tables written. Timed is the whole process
+from its start; memory is the resident memory of all its processes together, shared pages counted in each, at its
+highest. The files were just written, so they are read from the memory of the system, and the images are tiny: where
+real ones lie, reading some 500 GB of them takes longer than all of this.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -23,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chexalign.store import Manifest
 from mimic_shape import IMAGES, PATIENTS, STUDIES, Shape, write_collection
 from results_file import figure, merge
 
-RECIPE, SEED, WORKERS = "chexalign/chexagent2_mimic", 0, 2
+SEED, WORKERS = 0, 2
 MOST_SECONDS, MOST_MB = 180, 3000
 _POLL_SECONDS = 0.2
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -34,29 +34,30 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run of the stage."""
+    """One run of the command."""
 
     seconds: float
     peak_mb: float
     manifest: dict[str, Any]
 
 
-def run_stage(root: Path, runs: Path, *, workers: int) -> Ran:
-    """The stage in a process of its own."""
-    command = [sys.executable, __file__, "--stage", str(root), "--runs", str(runs), "--workers", str(workers)]
+def prepare(root: Path, out: Path, *, workers: int) -> Ran:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "chexalign.cli.main", "data", "prepare", "mimic-cxr", "--root", str(root)]
+    command += ["--out", str(out), "--workers", str(workers), "--option", "views=[frontal, lateral]"]
     start, peak = time.perf_counter(), 0.0
     # Its own session, by which its processes are found: workers are forked from a server, not from it.
     with subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         while process.poll() is None:
             peak = max(peak, resident_mb(process.pid))
             time.sleep(_POLL_SECONDS)
         seconds = time.perf_counter() - start
-        assert process.stdout is not None
-        told = process.stdout.read()
-    assert process.returncode == 0, "the stage failed; run it with --stage to see why"
-    return Ran(seconds, peak, json.loads(told))
+    manifest = Manifest.load(out / "studies")
+    assert process.returncode == 0, "the command failed; run it by hand to see why"
+    assert manifest is not None
+    return Ran(seconds, peak, {"rows": manifest.rows, "dropped": manifest.dropped, "content": manifest.content})
 
 
 def resident_mb(session: int) -> float:
@@ -71,23 +72,11 @@ def resident_mb(session: int) -> float:
     return pages * _PAGE_BYTES / 2**20
 
 
-def stage(root: Path, runs: Path, workers: int) -> None:
-    """What is timed; prints the account of the table."""
-    from chexalign.recipe_load import find_recipe, load_recipe
-    from chexalign.run_open import open_run
-    from chexalign.workflow import Workflow
-
-    settings = [f"data.root={root}", f"workers={workers}"]
-    recipe = load_recipe(find_recipe(RECIPE), settings)
-    manifest = Workflow(recipe, open_run(recipe, runs)).studies()
-    print(json.dumps({"rows": manifest.rows, "dropped": manifest.dropped, "content": manifest.content}))
-
-
 def same_rows(folder: Path) -> str:
     """That one worker and two give the same rows, on a hundredth of the collection."""
     small = Shape(PATIENTS // 100, STUDIES // 100, IMAGES // 100)
     write_collection(folder / "small", small, seed=SEED)
-    found = [run_stage(folder / "small", folder / f"small-{n}", workers=n).manifest for n in (1, 2)]
+    found = [prepare(folder / "small", folder / f"small-{n}", workers=n).manifest for n in (1, 2)]
     assert found[0]["rows"] > 0
     assert found[0] == found[1], "the rows depend on the number of workers"
     return f"one worker and two give the same {found[0]['rows']:,} rows on a hundredth of it"
@@ -98,18 +87,14 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="file of results to put the figures into")
     parser.add_argument("--reps", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="share of the collection, to try this out")
-    parser.add_argument("--stage", type=Path, help="only run the stage on this folder")
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--workers", type=int, default=WORKERS)
     args = parser.parse_args()
-    if args.stage:
-        return stage(args.stage, args.runs, args.workers)
     shape = Shape(*(int(n * args.share) for n in (PATIENTS, STUDIES, IMAGES)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         same = same_rows(folder)
         write_collection(folder / "mimic", shape, seed=SEED)
-        ran = [run_stage(folder / "mimic", folder / f"runs-{n}", workers=args.workers) for n in range(args.reps)]
+        ran = [prepare(folder / "mimic", folder / f"out-{n}", workers=args.workers) for n in range(args.reps)]
     for one in ran:
         assert one.manifest == ran[0].manifest, "repetitions give other rows"
         assert one.manifest["rows"] + sum(one.manifest["dropped"].values()) == shape.studies, "an exam got lost"
@@ -121,7 +106,6 @@ def main() -> None:
     }
     if args.write:
         merge(args.write, figures, seeds=[SEED], shape={"studies": shape.studies, "images": shape.images})
-    return None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections import Counter
@@ -91,7 +92,7 @@ class Table(Generic[R]):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        plain = [dataclasses.asdict(cast(Any, row)) for row in rows]
+        plain = [_plain(row) for row in rows]
         table = pa.Table.from_pylist(plain, schema=self.schema())
         path = self.part_path(index)
         atomic.write_file(path, lambda temporary: pq.write_table(table, temporary))
@@ -168,6 +169,19 @@ class Table(Generic[R]):
 
     def _from_plain(self, row: dict[str, Any]) -> R:
         return self.record(**{name: _revive(row[name], hint) for name, hint in self._hints.items()})
+
+
+def _plain(value: Any) -> Any:
+    """What `dataclasses.asdict` gives, in a fraction of its time: records hold nothing that needs a copy."""
+    names = _field_names(type(value))
+    if names is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
+    return tuple(map(_plain, value)) if type(value) is tuple else value
+
+
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def merge_dropped(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Every record comes back from a table as it went in."""
 
+import dataclasses
 import tempfile
 import typing
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexalign.store import Manifest, Table, merge_dropped
+from chexalign.store import Manifest, Table, _plain, merge_dropped
 from chexalign.types import Candidate, Estimate, ImageRef, Pair, Prediction, Prompt, Score, Study, Verdict
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -84,3 +85,8 @@ def test_dropped_reasons_add_up(dropped):
     total = merge_dropped(dropped)
     assert total == merge_dropped(dropped[::-1])
     assert sum(total.values()) == sum(n for counts in dropped for n in counts.values())
+
+
+@given(rows=st.lists(st.one_of(studies, scores, pairs, estimates), max_size=5))
+def test_plain_rows_are_those_of_asdict(rows):
+    assert [_plain(row) for row in rows] == [dataclasses.asdict(row) for row in rows]

@@ -21,6 +21,7 @@ from chexalign.data import dicom, pixels
 from chexalign.data.base import DropStudyError
 from chexalign.data.dicom import quiet
 from chexalign.data.dicom_header import save_header
+from chexalign.data.jpeg_header import plain_jpeg_size
 from chexalign.types import ImageRef, Role, View
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def _plain_size(data: bytes, limits: Limits) -> tuple[int, int] | None:
     """
     if data.startswith(_JPEG_START) and _JPEG_END not in data[-_TAIL_BYTES:]:
         raise DropStudyError("image_unreadable")
+    found = plain_jpeg_size(data)
+    if found is not None and found[0] * found[1] <= limits.pixels:
+        return found
     with _opened(data, limits) as image:
         plain = image.format in ("PNG", "JPEG") and image.mode in _PLAIN_MODES and _is_upright(image, data)
         size = image.size
