@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from chexalign.engines import local_chat
@@ -114,12 +115,20 @@ def test_other_errors_are_not_taken_for_memory(folder: Path, monkeypatch: pytest
         chat(folder).answers([call("heart")])
 
 
-def test_a_template_from_elsewhere_is_told_how_this_tokenizer_begins_texts(folder: Path) -> None:
-    model = chat(folder, chat_template="{{ bos_token }}[{{ messages[0]['content'] }}]")
-    tokens = model._tokens(call("heart"))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer.decode(tokens).strip() == "[heart]", "it begins texts with nothing"
-    assert model._loaded.begin == ""
+@pytest.mark.parametrize("begins", [True, False])
+def test_with_a_template_from_elsewhere_texts_begin_as_the_tokenizer_begins_them(tmp_path: Path, begins: bool) -> None:
+    own = tiny_llama(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(own)
+    if begins:
+        rule = TemplateProcessing(
+            single=f"{tokenizer.bos_token} $A", special_tokens=[(tokenizer.bos_token, tokenizer.bos_token_id)]
+        )
+        content = json.loads((own / "tokenizer.json").read_text())
+        content["post_processor"] = json.loads(rule.__getstate__())
+        (own / "tokenizer.json").write_text(json.dumps(content))
+    tokens = chat(own, chat_template="{{ bos_token }}[{{ messages[0]['content'] }}]")._tokens(call("heart"))
+    assert tokens == AutoTokenizer.from_pretrained(own)("[heart]")["input_ids"]
+    assert tokens.count(tokenizer.bos_token_id) == int(begins)
 
 
 def test_what_cannot_be_loaded_is_told_in_three_lines(folder: Path, tmp_path: Path) -> None:

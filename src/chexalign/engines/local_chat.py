@@ -66,7 +66,7 @@ class _Loaded:
     model: Any
     tokenizer: Any
     stops: tuple[int, ...]  # tokens that end an answer
-    begin: str  # what the tokenizer begins a text with, if it does
+    begin: tuple[int, ...]  # the token that the tokenizer begins a text with, if it does
     window: int | None  # tokens of prompt and answer that the model takes, where its configuration says
 
 
@@ -169,12 +169,13 @@ class LocalChat:
         import jinja2
 
         given, tokenizer = self.spec.chat_template, self._loaded.tokenizer
-        # A template from elsewhere does not know whether this tokenizer's texts have a mark at their beginning.
-        begin = {"bos_token": self._loaded.begin} if given else {}
+        # A template from elsewhere does not know whether this tokenizer begins a text with a token of its own; that is
+        # put before the tokens, as the tokenizer does it, since one in the text can change how the next word is cut.
+        begin, without = (list(self._loaded.begin), {"bos_token": ""}) if given else ([], {})
         messages = [dict(message) for message in call.messages]
         try:
             text = tokenizer.apply_chat_template(
-                messages, chat_template=given, tokenize=False, add_generation_prompt=True, **begin
+                messages, chat_template=given, tokenize=False, add_generation_prompt=True, **without
             )
         except (ValueError, jinja2.TemplateError) as e:
             raise UserError(
@@ -182,8 +183,7 @@ class LocalChat:
                 "The tokenizer has none, or it does not take these messages.",
                 "Give `chat_template`, a file with the one that the model's card tells.",
             ) from e
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return [*begin, *tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def _load(spec: LocalChatSpec) -> _Loaded:
@@ -208,9 +208,10 @@ def _load(spec: LocalChatSpec) -> _Loaded:
             "Add eos_token_id to the generation_config.json of the folder.",
         )
     model.generation_config = GenerationConfig()  # else what it says of sampling or repetition would be mixed in
-    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    first = tuple(tokenizer("a")["input_ids"][:1])
+    begin = first if first == (tokenizer.bos_token_id,) else ()
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return _Loaded(model, tokenizer, tuple(stops), tokenizer.bos_token if begins else "", window)
+    return _Loaded(model, tokenizer, tuple(stops), begin, window)
 
 
 def _kind_of_model(folder: Path) -> Any:
