@@ -61,8 +61,8 @@ class Calibrator:
         found = []
         for name in sorted(set(types)):
             rows = [i for i, own in enumerate(types) if own == name]
-            columns = ([column[i] for i in rows] for column in (self.clusters, confidences, correct))
-            found.append(self._calibrate(name, *columns))
+            clusters, sure = [self.clusters[i] for i in rows], [confidences[i] for i in rows]
+            found.append(self._calibrate(name, clusters, sure, [correct[i] for i in rows]))
         return found
 
     def _calibrate(
