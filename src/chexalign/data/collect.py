@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexalign import atomic
-from chexalign.data.base import Dataset
+from chexalign.data.base import Dataset, Item
 from chexalign.data.normalize import Normalized
 from chexalign.data.prepare import StudiesWorker
 from chexalign.data.questions import QuestionSource, QuestionsWorker
@@ -27,6 +27,8 @@ from chexalign.store import MANIFEST, Manifest, Table
 
 ASKED = "asked.json"  # beside the parts of a table: what it was asked for, so that no other is written over it
 BEYOND_LIMIT = "beyond_the_limit"
+
+Listing = tuple[list[Item], dict[str, int]]  # items, and how many were dropped for which reason
 
 _ALL = 10_000_000  # more studies than any collection has
 _OFFICIAL = ("sft", "validation", "test")  # what official splits become where no sizes are given
@@ -48,14 +50,15 @@ def prepare_studies(
     Raises: UserError for an option that the dataset does not take, a collection that cannot be read or has no official
     splits, and a folder that holds other tables.
     """
-    sizes = dict(split) if split is not None else _official_splits(name, options)
+    sizes, listing = (dict(split), None) if split is not None else _official_splits(name, options)
     dataset = _dataset(name, options, sizes)
-    items, dropped = dataset.items()
+    items, dropped = listing or dataset.items()
     kept, left = _limited(items, limit)
     account = Counter(dropped) + Counter({BEYOND_LIMIT: len(left)})
     folder = RunFolder(out)
     with locked(out):
         worker = StudiesWorker(dataset, kept, folder.images, part_size=_PER_PART)
+        del items, kept, left, listing  # the worker has them packed
         key = StageKey("studies", {}, _config(name, options, limit, split=sizes), 0)
         return {"studies": _made(folder, folder.studies, worker, worker.n_parts, key, account, workers)}
 
@@ -138,17 +141,18 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         ) from None
 
 
-def _official_splits(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    """Sizes that take all that there is of each official split.
+def _official_splits(name: str, options: Mapping[str, Any]) -> tuple[dict[str, int], Listing | None]:
+    """Sizes that take all that there is of each official split, and what is listed with them where that is known.
 
     Raises: UserError when the collection cannot be read, or has no splits of its own.
     """
-    if _lists(name, options, dict.fromkeys(_OFFICIAL, _ALL)) is None:
-        return dict.fromkeys(_OFFICIAL, _ALL)
-    there = [split for split in _OFFICIAL if _lists(name, options, {split: _ALL}) is None]
+    whole = dict.fromkeys(_OFFICIAL, _ALL)
+    if not isinstance(listing := _listed(name, options, whole), UserError):
+        return whole, listing
+    there = [split for split in _OFFICIAL if not isinstance(_listed(name, options, {split: _ALL}), UserError)]
     if there:
-        return dict.fromkeys(there, _ALL)
-    if (error := _lists(name, options, {"sft": 1})) is not None:
+        return dict.fromkeys(there, _ALL), None
+    if isinstance(error := _listed(name, options, {"sft": 1}), UserError):
         raise error
     raise UserError(
         f"--split is missing, and {name} has no official splits.",
@@ -157,13 +161,12 @@ def _official_splits(name: str, options: Mapping[str, Any]) -> dict[str, int]:
     )
 
 
-def _lists(name: str, options: Mapping[str, Any], split: dict[str, int]) -> UserError | None:
-    """Why the collection's studies cannot be listed with these splits, or None where they can."""
+def _listed(name: str, options: Mapping[str, Any], split: dict[str, int]) -> Listing | UserError:
+    """The collection's studies with these splits, or why they cannot be listed."""
     try:
-        _dataset(name, options, split).items()
+        return _dataset(name, options, split).items()
     except UserError as error:
         return error
-    return None
 
 
 def _limited(items: list[Any], limit: int | None) -> tuple[list[Any], list[Any]]:
