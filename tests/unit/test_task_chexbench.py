@@ -44,6 +44,12 @@ def test_temporal_questions_have_both_images_where_they_are_asked_for(root, tmp_
     assert dropped == {"task_not_asked": 7}
 
 
+def test_a_temporal_question_about_one_image_compares_nothing(tmp_path):
+    root = chexbench_tree(tmp_path, {"Temporal Classification": [sample(1)]})
+    rows, _ = questions(CheXbench(root=root, tasks=("temporal",)), tmp_path / "images")
+    assert [row.kind for row in rows] == ["basic"]
+
+
 def test_images_of_a_source_may_be_elsewhere(root, tmp_path):
     (root / "openi").rename(tmp_path / "elsewhere")
     rows, dropped = questions(CheXbench(root=root), tmp_path / "images")

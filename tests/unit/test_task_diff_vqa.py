@@ -100,6 +100,29 @@ def test_a_study_row_without_ids_is_counted(source, root, tmp_path):
     assert questions(source, tmp_path / "images")[1]["malformed_study"] == 2
 
 
+def test_comparisons_with_several_earlier_exams_are_questions_of_their_own(source, root, tmp_path):
+    text = (root / "mimic_all.csv").read_text()
+    lateral = "10000032,50000002,,02faf082-aaaaaaaa,lateral"
+    (root / "mimic_all.csv").write_text(text.replace(lateral, lateral.replace("lateral", "antero-posterior")))
+    pairs = [[50000002, 1, ref, "difference", "what has changed?", "nothing.", "train"] for ref in (50000000, 50000001)]
+    write_csv(root / "mimic_pair_questions.csv", PAIR_COLUMNS, pairs)
+    rows, _ = questions(source, tmp_path / "images")
+    assert [row.images[1].path.rpartition("/")[2] for row in rows] == ["02faf080-aaaaaaaa.jpg", "02faf081-aaaaaaaa.jpg"]
+
+
+def test_exams_of_one_day_are_not_compared(source, root, tmp_path):
+    text = (root / "mimic_all.csv").read_text()
+    (root / "mimic_all.csv").write_text(text.replace(",2.0\n", ",1.0\n"))
+    assert questions(source, tmp_path / "images")[1]["reference_is_not_earlier"] == 6
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("view", "lateral view"), ("level", "left side"), ("type", "PA view")])
+def test_an_answer_that_was_not_offered_is_read_in_words(source, root, tmp_path, kind, answer):
+    write_csv(root / "mimic_pair_questions.csv", PAIR_COLUMNS, [[50000001, 1, "", kind, "which?", answer, "train"]])
+    rows, _ = questions(source, tmp_path / "images")
+    assert [(row.answer_type, row.options, row.answers) for row in rows] == [("open", (), (answer,))]
+
+
 def test_exams_of_unknown_order_are_not_compared(source, root, tmp_path):
     text = (root / "mimic_all.csv").read_text()
     (root / "mimic_all.csv").write_text(text.replace(",2.0\n", ",\n"))

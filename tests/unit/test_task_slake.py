@@ -7,6 +7,7 @@ import pytest
 
 from chexalign.data.tasks.slake import Slake
 from chexalign.errors import UserError
+from tests.trees import write_image
 from tests.vqa_trees import questions, slake_row, slake_tree, write_json
 
 
@@ -71,6 +72,14 @@ def test_an_image_of_two_splits_is_held_out(root, tmp_path):
     rows, dropped = questions(Slake(root=root), tmp_path / "images")
     assert dropped["patient_in_another_split"] == 1
     assert {row.split for row in rows if row.patient_id == "xmlab102"} == {"test"}
+
+
+def test_images_without_folders_are_told_apart_by_name(root, tmp_path):
+    for n in (1, 2):
+        write_image(root / f"imgs/flat{n}.jpg", seed=n)
+    write_json(root / "train.json", [slake_row(n, 0, img_name=f"flat{n}.jpg") for n in (1, 2)])
+    rows, _ = questions(Slake(root=root), tmp_path / "images")
+    assert {row.patient_id for row in rows if row.split == "train"} == {"flat1", "flat2"}
 
 
 def test_missing_parts_are_named(root, tmp_path):

@@ -101,7 +101,7 @@ class OpenIReasoning:
 
     def _contrasts(self, codes: dict[str, tuple[str, ...]], dropped: Counter[str]) -> list[_Contrast]:
         """All contrasts, as many with one word right as with the other."""
-        swaps = [found for i, of_it in codes.items() for part in _SWAPS if (found := _swapped(i, of_it, part))]
+        swaps = [swap for i, of_it in codes.items() for part in _SWAPS if (swap := _swapped(i, of_it, part))]
         kept: list[_Contrast] = []
         for pairs in _SWAPS.values():
             for pair in pairs:
