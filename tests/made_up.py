@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexalign import workflow
 from chexalign.data.base import DropStudyError, Item
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.ids import file_sha256
 from chexalign.policy.hf import save_checkpoint
 from chexalign.types import ImageRef, Study
+from chexalign.workflow import datasets
 
 
 class FolderDataset:
@@ -45,12 +45,12 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[FolderDataset
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "x.png")
     monkeypatch.setattr(FolderDataset, "root", folder)
-    real = workflow.registry
+    real = datasets.registry
 
     def registry(kind):
         return SimpleNamespace(get=lambda _: FolderDataset) if kind == "datasets" else real(kind)
 
-    monkeypatch.setattr(workflow, "registry", registry)
+    monkeypatch.setattr(datasets, "registry", registry)
     return FolderDataset
 
 

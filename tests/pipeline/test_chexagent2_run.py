@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexalign import workflow
 from chexalign.atomic import read_json
 from chexalign.cli import main
 from chexalign.data.base import Item
 from chexalign.ids import file_sha256
 from chexalign.policy.chexagent2.files import tensor_shapes
 from chexalign.types import ImageRef, Study
+from chexalign.workflow import stages
 from tests import chexagent2 as cx
 
 SENTENCES = [
@@ -47,7 +47,7 @@ class Handful:
 
 @pytest.mark.pipeline
 def test_a_recipe_runs_on_it_from_sft_to_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "make_dataset", lambda *_, **__: Handful())
+    monkeypatch.setattr(stages, "make_dataset", lambda *_, **__: Handful())
     model = cx.write(tmp_path / "model")
     train = "{algorithm: dpo, beta: 0.1, learning_rate: 1.0e-3, epochs: 1, global_batch: 2}"
     settings = [

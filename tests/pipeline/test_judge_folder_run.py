@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chexalign import workflow
 from chexalign.recipe import JudgeSpec, Recipe
 from chexalign.store import Manifest
-from chexalign.workflow import Workflow
+from chexalign.workflow import Workflow, preference
 from tests.chat_models import tiny_llama
 from tests.recipes import plain
 from tests.scored_runs import run_with
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.pipeline
 
 
 def test_worker_processes_score_by_a_model_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "_SCORES_PER_PART", 6)
+    monkeypatch.setattr(preference, "SCORES_PER_PART", 6)
     folder = tiny_llama(tmp_path / "one" / "model")
     (prompt := tmp_path / "prompt.txt").write_text("Rate {candidate} against {reference}.")
     how = {"prompt": str(prompt), "worst": 0, "best": 9, "pattern": r"(\d)", "dtype": "fp32", "max_new_tokens": 6}

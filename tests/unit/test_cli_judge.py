@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from chexalign import workflow
 from chexalign.cli import main
 from chexalign.errors import UserError
+from chexalign.recipe import JudgeSpec
 from chexalign.recipe_load import load_recipe
 from chexalign.store import Manifest
 from chexalign.workflow import Workflow
@@ -99,6 +99,6 @@ def test_texts_that_may_not_be_passed_on_are_not_sent_to_a_judge(quick, runs_fol
     studies = [dataclasses.replace(study, license="PhysioNet credentialed") for study in quick.studies.rows()]
     monkeypatch.setattr(type(quick.studies), "column", lambda self, part, name: [study.license for study in studies])
     options = {"url": "https://judges.example.org/v1", "model": "m"}
-    judge = workflow.JudgeSpec.model_validate({"name": "lc", "of": {"name": "green_style", "options": options}})
+    judge = JudgeSpec.model_validate({"name": "lc", "of": {"name": "green_style", "options": options}})
     with pytest.raises(UserError, match="would send studies to another machine"):
         Workflow(recipe, quick).scores(judge)

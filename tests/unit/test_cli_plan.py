@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from chexalign import workflow
 from chexalign.cli import checks, main, plan
 from chexalign.cli.look import Look
 from chexalign.errors import UserError
@@ -17,6 +16,7 @@ from chexalign.judges import stage as judges_stage
 from chexalign.recipe import JudgeSpec
 from chexalign.recipe_load import load_recipe
 from chexalign.run_folder import RunFolder
+from chexalign.workflow import datasets
 
 
 class FakeDataset:
@@ -45,7 +45,7 @@ FAKES = {"datasets": FakeDataset, "judges": FakeJudge, "pair_rules": FakeRule, "
 
 @pytest.fixture
 def fakes(monkeypatch):
-    for module in (checks, judges_stage, workflow):
+    for module in (checks, judges_stage, datasets):
         monkeypatch.setattr(module, "registry", lambda kind: SimpleNamespace(get=lambda name: FAKES[kind]))
 
 

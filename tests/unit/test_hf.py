@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexalign import workflow
 from chexalign.cli import main
 from chexalign.data.base import Item
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
@@ -22,6 +21,7 @@ from chexalign.ids import file_sha256
 from chexalign.policy.hf import HFPolicy, open_image, save_checkpoint
 from chexalign.policy.processor import check_processor
 from chexalign.types import ImageRef, Study
+from chexalign.workflow import stages
 
 SENTENCES = ["The heart is not enlarged. Both lungs are clear.", "There is a small effusion on the left side."]
 
@@ -206,7 +206,7 @@ class Handful:
 @pytest.fixture
 def sft(folder: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Any]:
     """`chexalign sft` on those studies; returns the exit code and what it said on stderr."""
-    monkeypatch.setattr(workflow, "make_dataset", lambda recipe: Handful())
+    monkeypatch.setattr(stages, "make_dataset", lambda recipe: Handful())
 
     def call(*settings: str) -> tuple[int, list[str]]:
         settings = (

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from chexalign import workflow
 from chexalign.engines.endpoint import Client
 from chexalign.errors import UserError
 from chexalign.judges import asking, stage
@@ -22,7 +21,7 @@ from chexalign.recipe import JudgeSpec, Recipe
 from chexalign.registry import Entry, Registry, registry
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
-from chexalign.workflow import Workflow
+from chexalign.workflow import Workflow, preference
 from tests.fault_server import Body, Reply, answer, prompt_of, serve
 from tests.recipes import plain
 from tests.scored_runs import run_with
@@ -50,7 +49,7 @@ class Alone:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "_SCORES_PER_PART", 5)
+    monkeypatch.setattr(preference, "SCORES_PER_PART", 5)
     monkeypatch.setattr(asking, "Client", lambda spec: Client(spec, pause_s=0.01))
     entries = [*registry("judges").entries(), Entry("judges", "alone", f"{__name__}:Alone", "tests")]
     monkeypatch.setattr(stage, "registry", lambda _: Registry("judges", entries))

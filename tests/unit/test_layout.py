@@ -22,6 +22,7 @@ LEVELS: list[set[str]] = [
         *("stats", "stats_bca", "stats_f1", "stats_sums", "stats_tests"),
         *("artifact", "cleaning", "run_folder", "run_open", "registry"),
         *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
+        "recipe_questions",
     },
     {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},

@@ -1,0 +1,90 @@
+"""A recipe carried out to its end: what policies write is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chexalign.judges import stage as judging
+from chexalign.policy.base import Decoding
+from chexalign.recipe import JudgeSpec, folder_name
+from chexalign.run_folder import SFT, SHUFFLED
+from chexalign.stage import run_parts
+from chexalign.store import Manifest
+from chexalign.types import Estimate
+from chexalign.workflow.once import once
+from chexalign.workflow.preference import SCORES_PER_PART, Preference
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(Preference):
+    """The stages of one run; each method does what is missing of one stage and returns its manifest."""
+
+    @once
+    def predictions(self, name: str) -> Manifest:
+        """Greedy reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
+        from chexalign.evaluate.predict import PredictionsWorker
+
+        checkpoint = SFT if name == SHUFFLED else name
+        policy = self.sft() if checkpoint == SFT else self.train(name, self.recipe.resolved_arms()[name])
+        studies = self.studies()
+        spec = self.recipe.evaluate
+        n = sum(self._counts(spec.split))
+        worker = PredictionsWorker(
+            run=self.run,
+            name=name,
+            source=self._source(None, checkpoint),
+            split=spec.split,
+            template=self._template(),
+            decoding=Decoding(spec.max_new_tokens),
+            part_size=spec.batch_size,
+            max_images=self.recipe.policy.max_images,
+            shuffled=name == SHUFFLED,
+        )
+        config = {
+            "name": name,
+            "split": spec.split,
+            "tokens": spec.max_new_tokens,
+            "batch": spec.batch_size,
+            **self._generation(),
+        }
+        key = self.key("predictions", {"policy": policy, "studies": studies}, config)
+        return run_parts(
+            self.run.predictions(name),
+            worker,
+            key=key,
+            n_parts=-(-n // spec.batch_size),
+            workers=self._generators(),
+            spread=self._spread(),
+            label=f"predictions {name}",
+        )
+
+    @once
+    def metric(self, judge: JudgeSpec, name: str) -> Manifest:
+        """A judge's scores of a policy's predictions, all of them whatever its budget."""
+        judge = judge.unlimited
+        predictions, folder = self.predictions(name), folder_name(judge)
+        key = self.key("metric", {"predictions": predictions}, judge.substance(), self._about(judge).substance())
+        texts = judging.PredictionTexts(self.run, name)
+        worker = judging.ScoresWorker(judge, texts, SCORES_PER_PART, judging.score_store_folder(self.run))
+        return self._scored(self.run.metric(folder, name), worker, key, predictions.rows, f"{folder} of {name}")
+
+    def estimates(self) -> list[Estimate]:
+        """Every number of the run with its interval, after all that it rests on."""
+        from chexalign.evaluate.stage import write_estimates
+
+        for name, arm in self.recipe.resolved_arms().items():
+            self.train(name, arm)
+        spec, judges = self.recipe.evaluate, self.recipe.measured()
+        metrics = {
+            f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in judges
+        }
+        key = self.key("estimates", metrics, spec)
+        names = [folder_name(judge) for judge in judges]
+        own = {name: folder_name(arm.judge) for name, arm in self.recipe.resolved_arms().items()}
+        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=names, learned_from=own)
+
+    @property
+    def policies(self) -> Sequence[str]:
+        """What is evaluated, in order: the SFT policy, its control, and every arm."""
+        return [SFT, SHUFFLED, *self.recipe.resolved_arms()]
