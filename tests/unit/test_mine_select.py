@@ -142,10 +142,12 @@ NEIGHBORS = Neighbors(np.array([[5, 7, 1], [7, 5, 8]]), np.array([[0.1, 0.4, 0.5
 
 def test_candidates_by_rank_and_by_distance():
     by_rank = candidates([1, 2], NEIGHBORS, order="rank")
-    assert [(m.row, m.seed_row, m.rank) for m in by_rank] == [(1, 1, 0), (2, 2, 0), (5, 1, 1), (7, 2, 1), (8, 2, 3)]
+    assert [(m.row, m.seed, m.rank) for m in by_rank] == [(1, 0, 0), (2, 1, 0), (5, 0, 1), (7, 1, 1), (8, 1, 3)]
     near = Neighbors(NEIGHBORS.rows, np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]]))
     by_distance = candidates([1, 2], near, order="distance")
-    assert [(m.row, m.seed_row, m.distance) for m in by_distance[2:]] == [(7, 2, 0.1), (5, 2, 0.2), (8, 2, 0.3)]
+    assert [(m.row, m.seed, m.distance) for m in by_distance[2:]] == [(7, 1, 0.1), (5, 1, 0.2), (8, 1, 0.3)]
+    apart = candidates([None, 2], NEIGHBORS, order="rank")  # the first seed is of an evaluated patient
+    assert [(m.row, m.seed, m.rank) for m in apart] == [(2, 1, 0), (5, 0, 1), (7, 1, 1), (1, 0, 3), (8, 1, 3)]
     with pytest.raises(ValueError, match="seeds"):
         candidates([1], NEIGHBORS, order="rank")
 

@@ -19,13 +19,16 @@ class Mined:
     """An item of the gallery that is to be learned from, and why: a seed itself (rank 0), or a seed's neighbor."""
 
     row: int
-    seed_row: int
+    seed: int  # its place among the seeds
     rank: int
     distance: float
 
 
-def candidates(seed_rows: Sequence[int], neighbors: Neighbors, *, order: Order) -> list[Mined]:
+def candidates(seed_rows: Sequence[int | None], neighbors: Neighbors, *, order: Order) -> list[Mined]:
     """The seeds in their order, and then every other item that was retrieved, once.
+
+    `seed_rows` are the rows of the seeds in the gallery; None for a seed that is not to be learned from itself, as one
+    of an evaluated patient must not be.
 
     `order` "rank" takes the first neighbor of every seed before the second of any, "distance" the nearest first
     whosever it is, which favors seeds whose surroundings are dense. An item that several seeds retrieve counts where
@@ -34,14 +37,14 @@ def candidates(seed_rows: Sequence[int], neighbors: Neighbors, *, order: Order) 
     rows, distances = neighbors.rows, neighbors.distances
     if len(seed_rows) != len(rows):
         raise ValueError(f"candidates: {len(seed_rows)} seeds, and neighbors of {len(rows)}")
-    first = {row: Mined(row, row, 0, 0.0) for row in seed_rows}
+    first = {row: Mined(row, seed, 0, 0.0) for seed, row in enumerate(seed_rows) if row is not None}
     seeds, ranks = (axis.ravel() for axis in np.indices(rows.shape))
     keys = (seeds, distances.ravel(), ranks) if order == "rank" else (ranks, seeds, distances.ravel())
     for place in np.lexsort(keys):
         row = int(rows.flat[place])
         if row not in first:
             rank, distance = int(ranks[place]) + 1, float(distances.flat[place])
-            first[row] = Mined(row, seed_rows[seeds[place]], rank, distance)
+            first[row] = Mined(row, int(seeds[place]), rank, distance)
     return list(first.values())
 
 
