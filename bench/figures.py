@@ -326,7 +326,7 @@ def filled(text: str, results: Results, *, images: str) -> str:
 def outputs(root: Path = ROOT) -> dict[Path, str]:
     """Every file that this script answers for, with what it must hold."""
     results = load(root / "results")
-    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
     out = {}
     for page in pages:
         images = "docs/img" if page.parent == root else "img"

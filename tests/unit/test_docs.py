@@ -19,7 +19,7 @@ from chexalign.registry import Entry, Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(chexalign.__file__).parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 README, ARCHITECTURE = TEXTS[ROOT / "README.md"], TEXTS[ROOT / "docs" / "architecture.md"]
 MADE_BY_A_RUN = ("runs/", "images/", "pretrain/", "policy/", "scores/", "pairs/", "predictions/", "metrics/")

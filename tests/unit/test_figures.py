@@ -86,14 +86,14 @@ def same_matplotlib(svg: str) -> bool:
 
 
 def test_no_page_has_an_open_marker():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text(encoding="utf-8")
         assert text.count("<!-- figure: ") == len(figures.MARKER.findall(text)) == text.count("<!-- /figure -->")
 
 
 def test_no_marker_breaks_a_paragraph():
     """A line that begins with a comment is raw HTML in Markdown: it ends the paragraph, and stays as it is."""
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for line in page.read_text(encoding="utf-8").splitlines():
             if line.startswith("<!-- figure: "):
                 assert (line.endswith(" -->") and line.count("<!--") == 1) or figures.NOT_YET in line, line
