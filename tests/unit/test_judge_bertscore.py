@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,12 +54,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_encoder(tmp_path_factory.mktemp("models") / "distilbert-tiny")
 
 
-def one_at_a_time(folder: Path, pair: TextPair, layer: int) -> tuple[float, float, float]:
-    """Precision, recall and F1 of one pair, from the hidden states of the whole model without batches."""
+@functools.cache
+def loaded(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).eval()
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+
+def one_at_a_time(folder: Path, pair: TextPair, layer: int) -> tuple[float, float, float]:
+    """Precision, recall and F1 of one pair, from the hidden states of the whole model without batches."""
+    tokenizer, model = loaded(folder)
 
     def embed(text: str) -> torch.Tensor:
         inputs = tokenizer(clean(text), return_tensors="pt", truncation=True, max_length=512)
