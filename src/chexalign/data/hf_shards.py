@@ -70,8 +70,9 @@ def _saved(folder: Path) -> list[Path]:
             "Save it again after flatten_indices().",
         )
     listed = state.get("_data_files")
-    files = [entry.get("filename") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    if not files or not all(isinstance(name, str) and Path(name).name == name for name in files):
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    files = [str(entry.get("filename", "")) for entry in entries]
+    if not files or not all(name and Path(name).name == name for name in files):
         raise _unreadable(folder / "state.json", "no names of files")
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise not_there(folder, missing[0], SOURCE)
