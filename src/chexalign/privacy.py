@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: switches that keep libraries offline and silent, and the gate before remote servers.
+"""Nothing leaves the machine or its owner: switches that keep libraries offline and silent, the gate before servers.
 
 docs/privacy.md says of each switch which library reads it and what it would do without.
 """
@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import threading
+import traceback
 
 from chexalign.errors import UserError
+from chexalign.ids import digest
 
 ONLINE = "CHEXALIGN_ONLINE"  # set to 1 by a user who wants none of the switches
 
@@ -64,6 +68,14 @@ def go_offline() -> None:
         os.environ.setdefault(name, value)
 
 
+def close_to_others() -> None:
+    """Makes all files that this process and its children write from now on readable by their owner only.
+
+    Libraries write files too, such as a checkpoint's, that `atomic` never sees.
+    """
+    os.umask(0o077)
+
+
 # Terms under which everybody has the data anyway, and words that take that back. Of all others it is not known.
 _OPEN = re.compile(r"cc0|cc[ -]by|creative commons|public domain|apache|mit\b|bsd|open data commons|odc", re.IGNORECASE)
 _NO_RESTRICTIONS = re.compile(r"\bno restrictions\b", re.IGNORECASE)
@@ -99,6 +111,32 @@ def is_loopback(url: str) -> bool:
     except ValueError:
         return host == "localhost"
     return address.is_loopback or address.is_unspecified
+
+
+_QUOTED = re.compile(r"""(?<!\w)(["'])((?:(?!\1).)*\s(?:(?!\1).)*)\1(?!\w)""")  # on one line, as repr() writes it
+
+
+def redacted(message: str) -> str:
+    """A message in which everything quoted that has more than one word is replaced by its length and a digest.
+
+    Example: `redacted("cannot read 'clear lungs'")` is `"cannot read <11 characters, f6b39528>"`
+    """
+    return _QUOTED.sub(lambda found: f"<{len(found[2])} characters, {digest(found[2], length=8)}>", message)
+
+
+def told(error: BaseException) -> str:
+    """The traceback of an unexpected error, in which its messages and those of its causes are redacted.
+
+    Libraries quote what they choke on, and that may be a report. Code is shown as it stands.
+    """
+    lines = traceback.TracebackException.from_exception(error).format()
+    return "".join(line if line.startswith("  File ") else redacted(line) for line in lines)
+
+
+def redact_tracebacks() -> None:
+    """Makes Python print the errors that nobody catches in this process as `told` tells them."""
+    sys.excepthook = lambda kind, error, trace: print(told(error), end="", file=sys.stderr)
+    threading.excepthook = lambda args: print(told(args.exc_value), end="", file=sys.stderr) if args.exc_value else None
 
 
 def check_license(url: str, license: str, *, endpoint_is_mine: bool) -> None:

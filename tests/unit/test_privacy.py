@@ -6,13 +6,23 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from chexalign.cli import main
 from chexalign.errors import UserError
-from chexalign.privacy import ONLINE, SWITCHES, TRACKERS_OFF, check_license, go_offline, is_loopback, may_be_passed_on
+from chexalign.privacy import (
+    ONLINE,
+    SWITCHES,
+    TRACKERS_OFF,
+    check_license,
+    go_offline,
+    is_loopback,
+    may_be_passed_on,
+    redacted,
+)
 from chexalign.registry import registry
 
 IMPORTED = """
@@ -178,3 +188,64 @@ def test_of_the_datasets_these_are_open():
     assert {"openi", "openi-phantom"} <= openly
     assert not [name for name in openly if name.startswith(("mimic", "chexpert", "vindr", "medical-diff", "ms-cxr"))]
     assert "table" not in openly
+
+
+BROKEN = """
+import sys, threading
+from chexalign.cli import main
+def broken(_):
+    try:
+        int(sys.argv[1])
+    except ValueError as e:
+        raise KeyError(sys.argv[1]) from e
+main._dispatch = broken
+thread = threading.Thread(target=lambda: main.main(["run"]))
+thread.start(); thread.join()
+main.main(["run"])
+"""
+
+
+def test_what_a_library_quotes_is_not_printed():
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "no effusion is seen"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == main.FAILURE
+    assert done.stderr.count("KeyError: <19 characters, ") == 2
+    assert done.stderr.count("invalid literal for int() with base 10: <19 characters, ") == 2
+    assert "in broken" in done.stderr
+    assert "effusion" not in done.stderr + done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _hooks(monkeypatch):
+    """Puts back what the command line sets for its own process."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cannot find 'model.safetensors'",
+        "mat1 and mat2 shapes cannot be multiplied (4x3 and 5x2)",
+        "don't, it isn't",
+        "",
+    ],
+)
+def test_messages_without_a_quotation_stay_whole(message):
+    assert redacted(message) == message
+
+
+def test_a_text_is_told_by_length_and_digest():
+    first, second = redacted('got "clear lungs" and "clear lungs"').split(" and ")
+    assert first == f"got {second}"
+    assert redacted("'clear lung'") != redacted("'clear lungs'")
+
+
+def test_files_of_libraries_are_the_owner_s_alone(tmp_path, capsys):
+    assert main.main(["--version"]) == 0
+    (tmp_path / "config.json").write_text("{}")
+    assert (tmp_path / "config.json").stat().st_mode & 0o777 == 0o600

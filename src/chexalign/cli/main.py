@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from chexalign import __version__
 from chexalign.errors import UserError
-from chexalign.privacy import go_offline
+from chexalign.privacy import close_to_others, go_offline, redact_tracebacks
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("chexalign.cli.demo", "run the built-in example and write its report"),
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; the exit code is 0 for success, 1 for failure, 2 for the user's mistake, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     go_offline()
+    close_to_others()
+    redact_tracebacks()
     try:
         return _dispatch(arguments)
     except UserError as error:

@@ -92,6 +92,7 @@ class PartMaker:
     def _load(self) -> Parts[Any]:
         """The parts of the order, whose worker is not set up yet."""
         privacy.go_offline()
+        privacy.close_to_others()
         self._check_node()
         parts: Parts[Any] = pickle.loads(self._order.parts)
         return dataclasses.replace(parts, worker=_Wanted(parts.worker, self._order.token))
