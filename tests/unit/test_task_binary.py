@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chexalign.data.questions import QuestionsWorker
 from chexalign.data.tasks.boxes import read_corner_and_size
@@ -14,7 +15,7 @@ from chexalign.data.tasks.rle import bounds, decode
 from chexalign.data.tasks.rsna import RSNAPneumonia, read_labels
 from chexalign.data.tasks.siim import SIIMPneumothorax, read_masks
 from chexalign.errors import UserError
-from tests import task_trees, trees
+from tests import dicoms, task_trees, trees
 
 BOTH = pytest.mark.parametrize(
     ("source", "tree"), [(RSNAPneumonia, task_trees.rsna_tree), (SIIMPneumothorax, task_trees.siim_tree)]
@@ -86,6 +87,25 @@ def test_boxes_of_rsna_are_merged_by_image_and_cut_at_its_edge(tmp_path):
     label, *boxes = row.evidence
     assert label.text == "Lung Opacity"
     assert [box.box[2] for box in boxes] == [pytest.approx(477 / 1024, abs=1e-5), 1.0]
+
+
+def test_dicom_files_are_decoded_and_boxes_stay_in_place(tmp_path):
+    pytest.importorskip("pydicom")
+    root = task_trees.rsna_tree(tmp_path)
+    path = root / "stage_2_train_images/img0"
+    path.with_suffix(".png").unlink()
+    pixels = np.full((64, 64), 200, np.uint8)
+    pixels[int(64 * 152 / 1024) : int(64 * 531 / 1024), int(64 * 264 / 1024) : int(64 * 477 / 1024)] = 0
+    dicom = dicoms.dataset(pixels, bits=8, PhotometricInterpretation="MONOCHROME1")
+    path.with_suffix(".dcm").write_bytes(dicoms.as_bytes(dicom))
+    taken = RSNAPneumonia(root=root, balanced=False)
+    items = [item for item in taken.items()[0] if item.study == "img0"]
+    (row,) = QuestionsWorker(taken, items, tmp_path / "images", part_size=1).part(0).rows
+    image = Image.open(tmp_path / row.images[0].path)
+    left, top, right, bottom = (round(at * 64) for at in row.evidence[1].box)
+    values = np.asarray(image)
+    assert (row.images[0].width_px, values.shape) == (64, (64, 64))
+    assert values[top + 1 : bottom - 1, left + 1 : right - 1].min() > values[:top, :].max()  # bright in the box alone
 
 
 def test_images_of_one_person_are_in_one_split(tmp_path):

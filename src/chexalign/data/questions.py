@@ -104,7 +104,7 @@ def share_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
         at -= share
         if at < 0:
             return name
-    return next(reversed(shares))
+    return list(shares)[-1]
 
 
 def region_words(box: Sequence[float]) -> str:

@@ -51,7 +51,7 @@ class CheXpertViews:
         for table, columns in tables:
             for path, projection in read_columns(table, columns, SOURCE):
                 named = read_path(path)
-                word = named and _word(named, projection)
+                word = None if named is None else _word(named, projection)
                 if named is None:
                     dropped["malformed_row"] += 1
                 elif named.stem in images:

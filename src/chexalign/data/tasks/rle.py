@@ -38,5 +38,7 @@ def decode(runs: str, *, width: int, height: int) -> Mask | None:
 
 def bounds(mask: Mask) -> Bounds:
     """The smallest box that holds a mask, in pixels; there must be a pixel in it."""
-    columns, rows = mask.any(axis=0).nonzero()[0], mask.any(axis=1).nonzero()[0]
+    import numpy as np
+
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
