@@ -105,7 +105,8 @@ def test_dicom_files_are_decoded_and_boxes_stay_in_place(tmp_path):
     left, top, right, bottom = (round(at * 64) for at in row.evidence[1].box)
     values = np.asarray(image)
     assert (row.images[0].width_px, values.shape) == (64, (64, 64))
-    assert values[top + 1 : bottom - 1, left + 1 : right - 1].min() > values[:top, :].max()  # bright in the box alone
+    assert values[top + 1 : bottom - 1, left + 1 : right - 1].min() == 255  # dark before it was inverted
+    assert max(values[: top - 1].max(), values[bottom + 1 :].max(), values[:, : left - 1].max()) == 55
 
 
 def test_images_of_one_person_are_in_one_split(tmp_path):
