@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import types
 import typing
 from collections import Counter
@@ -173,15 +172,15 @@ class Table(Generic[R]):
 
 def _plain(value: Any) -> Any:
     """What `dataclasses.asdict` gives, in a fraction of its time: records hold nothing that needs a copy."""
-    names = _field_names(type(value))
-    if names is not None:
+    kind = type(value)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+    if names := _NAMES[kind]:
         return {name: _plain(getattr(value, name)) for name in names}
-    return tuple(map(_plain, value)) if type(value) is tuple else value
+    return tuple(map(_plain, value)) if kind is tuple else value
 
 
-@functools.cache
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+_NAMES: dict[type, tuple[str, ...]] = {}  # of the fields of each kind of record; empty for what is none
 
 
 def merge_dropped(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
