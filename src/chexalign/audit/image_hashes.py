@@ -48,7 +48,7 @@ def hash_images(root: Path, name: str, images: Sequence[tuple[str, str]], *, wor
 
     def made() -> list[ImageHash]:
         run_parts(table, worker, key=key, n_parts=worker.n_parts, workers=workers, label=f"hashes of {name}")
-        return table.rows()
+        return [row for part in range(worker.n_parts) for row in _rows(table, part)]
 
     rows = made()
     stale = {
@@ -60,6 +60,14 @@ def hash_images(root: Path, name: str, images: Sequence[tuple[str, str]], *, wor
             table.part_path(part).unlink()
         rows = made()
     return rows
+
+
+def _rows(table: Table[ImageHash], part: int) -> Iterator[ImageHash]:
+    """The rows of a part, column by column: there are many, and a flat record needs nothing else."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(table.part_path(part), schema=table.schema()).to_pydict()
+    return map(ImageHash, *columns.values())
 
 
 class HashWorker:
