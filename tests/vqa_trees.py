@@ -288,6 +288,13 @@ def coded_tree(root: Path, codes: Mapping[int, Sequence[str]]) -> Path:
     return root
 
 
+def put_outside(path: Path, elsewhere: Path) -> None:
+    """Moves a file out of its tree and leaves a link to it in its place."""
+    elsewhere.mkdir(exist_ok=True)
+    path.rename(elsewhere / path.name)
+    path.symlink_to(elsewhere / path.name)
+
+
 def questions(source: Any, into: Path) -> tuple[list[Question], dict[str, int]]:
     """All questions of a source, and why others are missing, on listing or on making."""
     items, dropped = source.items()

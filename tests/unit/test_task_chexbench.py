@@ -8,7 +8,7 @@ import pytest
 
 from chexalign.data.tasks.chexbench import CheXbench
 from chexalign.errors import UserError
-from tests.vqa_trees import chexbench_tree, questions, sample, write_json
+from tests.vqa_trees import chexbench_tree, put_outside, questions, sample, write_json
 
 
 @pytest.fixture
@@ -81,6 +81,11 @@ def test_an_answer_is_a_place(tmp_path, answer):
     root = chexbench_tree(tmp_path, {"Fine-Grained Reasoning": [sample(1, answer=answer), sample(2, answer=1.0)]})
     rows, dropped = questions(CheXbench(root=root), tmp_path / "images")
     assert (len(rows), dropped) == (1, {"answer_out_of_range": 1})
+
+
+def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
+    put_outside(root / "openi/images/CXR1_IM-0001-1001.png", tmp_path / "outside")
+    assert questions(CheXbench(root=root), tmp_path / "images")[1]["image_outside_the_folder"] == 2
 
 
 def test_another_file_is_refused(tmp_path):

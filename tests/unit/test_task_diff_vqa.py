@@ -8,7 +8,7 @@ from chexalign.data.tasks.diff_vqa import DiffVQA
 from chexalign.data.tasks.diff_vqa_evidence import evidence_of
 from chexalign.errors import UserError
 from tests.trees import write_csv
-from tests.vqa_trees import PAIR_COLUMNS, STUDY_COLUMNS, diff_tree, questions, write_json
+from tests.vqa_trees import PAIR_COLUMNS, STUDY_COLUMNS, diff_tree, put_outside, questions, write_json
 
 
 @pytest.fixture
@@ -163,6 +163,11 @@ def test_without_the_findings_there_is_less_evidence(source, root, tmp_path):
 )  # fmt: skip
 def test_evidence_is_what_the_words_say(kind, text, answer, told):
     assert {e.text: e.present for e in evidence_of(kind, text, answer)} == told
+
+
+def test_a_link_out_of_the_tree_is_not_followed(source, tmp_path):
+    put_outside(tmp_path / "jpg/files/p10/p10000032/s50000000/02faf080-aaaaaaaa.jpg", tmp_path / "outside")
+    assert questions(source, tmp_path / "images")[1]["image_outside_the_folder"] == 1
 
 
 def test_missing_parts_are_named(source, root):

@@ -5,7 +5,7 @@ import pytest
 from chexalign.data.tasks.mimic_vqa import MimicVQA
 from chexalign.data.tasks.mimic_vqa_evidence import evidence_of
 from chexalign.errors import UserError
-from tests.vqa_trees import arguments, mimic_row, mimic_vqa_tree, questions, write_json
+from tests.vqa_trees import arguments, mimic_row, mimic_vqa_tree, put_outside, questions, write_json
 
 
 @pytest.fixture
@@ -118,6 +118,11 @@ def test_a_patient_of_two_files_is_held_out(source, root, tmp_path):
     rows, dropped = questions(source, tmp_path / "images")
     assert dropped == {"patient_in_another_split": 1}
     assert {row.split for row in rows} == {"validation", "test"}
+
+
+def test_a_link_out_of_the_tree_is_not_followed(source, tmp_path):
+    put_outside(tmp_path / "jpg/files/p10/p10000032/s50414267/030142bb-aaaaaaaa.jpg", tmp_path / "outside")
+    assert questions(source, tmp_path / "images")[1]["image_outside_the_folder"] == 4
 
 
 def test_missing_parts_are_named(source, root, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from chexalign.data.tasks.rad_restruct import RadReStruct
 from chexalign.errors import UserError
-from tests.vqa_trees import SIGNS, asked, questions, restruct_tree, write_json
+from tests.vqa_trees import SIGNS, asked, put_outside, questions, restruct_tree, write_json
 
 
 @pytest.fixture
@@ -75,6 +75,11 @@ def test_what_cannot_be_used_has_its_reason(root, tmp_path, reason, row):
     rows, dropped = questions(RadReStruct(root=root), tmp_path / "images")
     assert sum(each.split == "test" for each in rows) == 1
     assert dropped == {reason: 1}
+
+
+def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
+    put_outside(root / "data/radrestruct/images/CXR2_IM-0002-1001.png", tmp_path / "outside")
+    assert questions(RadReStruct(root=root), tmp_path / "images")[1]["image_outside_the_folder"] == 1
 
 
 def test_files_that_are_none_and_reports_without_images(root, tmp_path):

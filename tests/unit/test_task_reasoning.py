@@ -3,6 +3,7 @@
 import doctest
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from chexalign.data import openi
 from chexalign.data.tasks import reasoning
 from chexalign.data.tasks.reasoning import OpenIReasoning, describe
 from chexalign.errors import UserError
-from tests.vqa_trees import coded_tree, questions
+from tests.vqa_trees import coded_tree, put_outside, questions
 
 SIDES = ("Calcified Granuloma/lung/right", "Calcified Granuloma/lung/left")
 ENDS = ("Opacity/lung/upper lobe/left", "Opacity/lung/lower lobe/left")
@@ -102,6 +103,13 @@ def test_the_order_of_reports_changes_nothing(root):
     again = OpenIReasoning(root=root).items()
     assert (items, dropped) == again
     assert len({tuple(sorted(draft.options)) == draft.options for item in items for draft in item.drafts}) == 2
+
+
+def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
+    item = OpenIReasoning(root=root).items()[0][0]
+    put_outside(Path(item.pictures[0].path), tmp_path / "outside")
+    _, dropped = questions(OpenIReasoning(root=root), tmp_path / "images")
+    assert dropped["image_outside_the_folder"] == len(item.drafts)
 
 
 @pytest.mark.parametrize(("gone", "named"), [("ecgen-radiology", "with the reports"), ("NLMCXR_png", "PNG images")])

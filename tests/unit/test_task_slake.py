@@ -8,7 +8,7 @@ import pytest
 from chexalign.data.tasks.slake import Slake
 from chexalign.errors import UserError
 from tests.trees import write_image
-from tests.vqa_trees import questions, slake_row, slake_tree, write_json
+from tests.vqa_trees import put_outside, questions, slake_row, slake_tree, write_json
 
 
 @pytest.fixture
@@ -46,7 +46,8 @@ def test_another_language_can_be_asked_for(root, tmp_path):
 
 
 BAD = {
-    "malformed_row": [{"qid": "a"}, {"question": None}, {"answer": []}, {"img_name": "../x.jpg"}, {"img_name": 3}],
+    "malformed_row": [{"qid": "a"}, {"question": None}, {"answer": []}, {"img_name": 3}],
+    "image_outside_the_folder": [{"img_name": "../x.jpg"}, {"img_name": "/etc/x.jpg"}],
     "other_language": [{"q_lang": None}],
     "not_a_chest_x_ray": [{"modality": None}, {"location": "Abdomen"}, {"modality": "MRI"}],
     "duplicate_id": [{"qid": 1}],
@@ -92,6 +93,11 @@ def test_missing_parts_are_named(root, tmp_path):
     shutil.rmtree(root / "imgs")
     write_json(root / "validate.json", [])
     assert questions(Slake(root=root), tmp_path / "images")[1]["image_missing"] == 6
+
+
+def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
+    put_outside(root / "imgs/xmlab100/source.jpg", tmp_path / "outside")
+    assert questions(Slake(root=root), tmp_path / "images")[1]["image_outside_the_folder"] == 3
 
 
 def test_a_file_that_is_cut_short_is_an_error(root):

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from chexalign.data.answers import plain
-from chexalign.data.layout import find_file, need_root
-from chexalign.data.loose import field, inside, one_line, read_json, whole
+from chexalign.data.layout import find_file, inside, need_root
+from chexalign.data.loose import field, one_line, read_json, whole
 from chexalign.data.questions import TEST, Draft, Picture, QuestionItem
 from chexalign.errors import UserError
 
@@ -87,20 +87,20 @@ class CheXbench:
             )
         places = _Places(self.roots, self.images or root)
         dropped = Counter[str]()
-        found: dict[tuple[str, ...], list[Draft]] = {}
+        found: dict[tuple[Picture, ...], list[Draft]] = {}
         for title, samples in bench.items():
             task = _TASKS.get(title)
             if task not in self.tasks or not isinstance(samples, list):
                 dropped["task_not_asked"] += len(samples) if isinstance(samples, list | dict) else 1
                 continue
             for place, sample in enumerate(samples):
-                paths = places.of(sample)
-                draft = self._draft(sample, task, place, n_images=len(paths or ()))
-                if isinstance(draft, str) or not paths:
+                pictures = places.of(sample)
+                draft = self._draft(sample, task, place, n_images=len(pictures))
+                if isinstance(draft, str) or not pictures:
                     dropped[draft if isinstance(draft, str) else "malformed_image_path"] += 1
                 else:
-                    found.setdefault(paths, []).append(draft)
-        return [_item(paths, drafts) for paths, drafts in found.items()], dict(+dropped)
+                    found.setdefault(pictures, []).append(draft)
+        return [_item(pictures, drafts) for pictures, drafts in found.items()], dict(+dropped)
 
     def _draft(self, sample: Any, task: str, place: int, *, n_images: int) -> Draft | str:
         """The question of a sample, or why there is none."""
@@ -137,14 +137,13 @@ def _options(sample: Mapping[str, Any]) -> tuple[str, ...] | str:
     return tuple(options) if len({plain(option) for option in options}) == len(options) else "duplicate_options"
 
 
-def _item(paths: tuple[str, ...], drafts: Sequence[Draft]) -> QuestionItem:
-    first = PurePosixPath(paths[0])
+def _item(pictures: tuple[Picture, ...], drafts: Sequence[Draft]) -> QuestionItem:
+    first = PurePosixPath(pictures[0].path)
     patient = study = first.stem
     for pattern, patients, studies in _WHO:
         if known := pattern.search(first.as_posix()):
             patient, study = patients.format(*known.groups()), studies.format(*known.groups())
             break
-    pictures = tuple(Picture(path, "unknown") for path in paths)
     return QuestionItem(study, patient, TEST, pictures, tuple(drafts))
 
 
@@ -155,17 +154,18 @@ class _Places:
         self._roots, self._other = roots, other
         self._left_out: dict[str, int] = {}  # first folders that were left out for the source's last image
 
-    def of(self, sample: Any) -> tuple[str, ...] | None:
-        """The files of a sample; None where a path is none, or leads out of its folder."""
+    def of(self, sample: Any) -> tuple[Picture, ...]:
+        """The images of a sample; none where one of its paths is none, or leads out of its folder."""
         source, cell = one_line(field(sample, "data_source")) or "", field(sample, "image_path")
         names = cell.split("|") if isinstance(cell, str) else cell
         if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-            return None
-        found = [self._file(source, name.strip().replace("\\", "/").lstrip("/")) for name in names]
-        return tuple(path for path in found if path) if found and all(found) else None
-
-    def _file(self, source: str, name: str) -> str | None:
+            return ()
         folder = self._roots.get(source, self._other)
+        found = [self._file(source, folder, name.strip().replace("\\", "/").lstrip("/")) for name in names]
+        pictures = tuple(Picture(path, "unknown", top=str(folder)) for path in found if path)
+        return pictures if len(pictures) == len(names) else ()
+
+    def _file(self, source: str, folder: Path, name: str) -> str | None:
         parts = PurePosixPath(name).parts
         if ".." in parts or inside(folder, name) is None:
             return None

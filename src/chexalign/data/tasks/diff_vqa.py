@@ -182,7 +182,8 @@ def _read_findings(path: Path) -> dict[str, tuple[Evidence, ...]]:
 def _item(images: Path, key: tuple[str, str, str], exams: dict[str, _Exam], drafts: tuple[Draft, ...]) -> QuestionItem:
     split, study, reference = key
     patient = exams[study].patient
-    pictures = [Picture(jpeg(images, patient, study, exams[study].dicom), "frontal")]
+    pictures = [Picture(jpeg(images, patient, study, exams[study].dicom), "frontal", top=str(images))]
     if reference:
-        pictures.append(Picture(jpeg(images, patient, reference, exams[reference].dicom), "frontal", "prior"))
+        earlier = jpeg(images, patient, reference, exams[reference].dicom)
+        pictures.append(Picture(earlier, "frontal", "prior", str(images)))
     return QuestionItem(f"s{study}", patient, split, tuple(pictures), drafts)

@@ -55,6 +55,7 @@ class MimicVQA:
         folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
         paths = {split: find_file(folders, [file], self.name) for split, file in _FILES.items()}
         images = files_folder(self.images or root, self.name)
+        top = str(images)
         dropped = Counter[str]()
         found: dict[tuple[str, str, str, str], dict[str, Draft]] = {}
         for split, path in paths.items():
@@ -73,7 +74,7 @@ class MimicVQA:
                 f"s{study}",
                 patient,
                 split,
-                (Picture(jpeg(images, patient, study, dicom), "frontal"),),
+                (Picture(jpeg(images, patient, study, dicom), "frontal", top=top),),
                 tuple(drafts.values()),
             )
             for (split, patient, study, dicom), drafts in found.items()

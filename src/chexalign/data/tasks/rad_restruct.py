@@ -62,7 +62,8 @@ class RadReStruct:
                 raise not_there(path.parent, folder, self.name)
             for report in sorted((path.parent / folder).glob("*.json"), key=lambda p: (len(p.stem), p.stem)):
                 names = texts(mapping.get(report.stem)) or ()
-                pictures = tuple(Picture(str(files[k]), "frontal") for k in map(image_key, names) if k in files)
+                shown = [files[key] for key in map(image_key, names) if key in files]
+                pictures = tuple(Picture(str(file), "frontal", top=str(file.parent)) for file in shown)
                 drafts = self._drafts(report, dropped)
                 if pictures and drafts:
                     study = f"CXR{report.stem}"

@@ -93,7 +93,13 @@ class OpenIReasoning:
             drafts[contrast.report].append(_draft(contrast))
         dropped["nothing_to_tell_apart"] += len(codes.keys() - drafts.keys())
         items = [
-            QuestionItem(i, i, share_of(i), (Picture(pictures[i], "frontal"),), tuple(drafts[i]))
+            QuestionItem(
+                i,
+                i,
+                share_of(i),
+                (Picture(pictures[i], "frontal", top=str(Path(pictures[i]).parent)),),
+                tuple(drafts[i]),
+            )
             for i in codes
             if i in drafts
         ]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from chexalign.data.answers import YES_NO, plain
-from chexalign.data.layout import find_file, need_root
-from chexalign.data.loose import field, inside, json_rows, number, one_line
+from chexalign.data.layout import find_file, inside, need_root
+from chexalign.data.loose import field, json_rows, number, one_line
 from chexalign.data.questions import TEST, TRAIN, VALIDATION, Draft, Picture, QuestionItem
 from chexalign.data.tasks.held_out import counts, patients_apart
 
@@ -74,8 +74,8 @@ class Slake:
     def _draft(self, row: Any, images: Path, seen: set[str]) -> tuple[Path, Draft] | str:
         """The image and the question of a row, or why there is none."""
         qid, text, answer = number(field(row, "qid")), one_line(field(row, "question")), _said(field(row, "answer"))
-        path = inside(images, one_line(field(row, "img_name")))
-        if qid is None or text is None or answer is None or path is None:
+        name = one_line(field(row, "img_name"))
+        if qid is None or text is None or answer is None or name is None:
             return "malformed_row"
         if one_line(row.get("q_lang")) != self.language:
             return "other_language"
@@ -85,6 +85,9 @@ class Slake:
         closed = one_line(row.get("answer_type")) == "CLOSED" and plain(answer) in YES_NO
         if self.questions == "yes_no" and not closed:
             return "not_yes_or_no"
+        path = inside(images, name)
+        if path is None:
+            return "image_outside_the_folder"
         if qid in seen:
             return "duplicate_id"
         seen.add(qid)
