@@ -75,6 +75,19 @@ def test_credentialed_data_do_not_go_to_another_machine(dataset, checkpoint, mon
     assert "server" in look(checkpoint, "sample.endpoint={url: 'http://127.0.0.1:8000/v1', model: m}").lines[-1]
 
 
+def test_judges_are_no_way_around_it(dataset, checkpoint, monkeypatch):
+    monkeypatch.setattr(dataset, "license", "terms of a challenge")
+    away = "{name: green_style, options: {url: 'http://10.1.2.3:8000/v1', model: m%s}}"
+    arm = "arms={a: {judge: {name: lc, of: %s}, pairs: {rule: best_worst}}}"
+    metric = "evaluate.metrics=[rouge_l, %s]"
+    for place in (arm, metric):
+        with pytest.raises(UserError, match="another machine"):
+            look(checkpoint, place % (away % ""))
+        assert look(checkpoint, place % (away % ", endpoint_is_mine: true")).lines
+    monkeypatch.setattr(dataset, "license", "CC BY 4.0")
+    assert look(checkpoint, arm % (away % "")).lines
+
+
 def test_actors_share_the_work(dataset, checkpoint):
     found = look(checkpoint)
     one = load_recipe("quick", [f"policy={{model: {checkpoint}}}"])

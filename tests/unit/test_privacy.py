@@ -190,6 +190,15 @@ def test_of_the_datasets_these_are_open():
     assert "table" not in openly
 
 
+def test_reports_of_unknown_license_are_not_probed_elsewhere(tmp_path, capsys):
+    (tmp_path / "reports.txt").write_text("No effusion.\n")
+    settings = [part for item in ("url=http://10.1.2.3/v1", "model=m") for part in ("--set", item)]
+    assert main.main(["probe", "green_style", "--reports", str(tmp_path / "reports.txt"), *settings]) == 2
+    said = capsys.readouterr().err
+    assert "another machine" in said
+    assert "not stated" in said
+
+
 BROKEN = """
 import sys, threading
 from chexalign.cli import main

@@ -75,9 +75,10 @@ def look_at(recipe: Recipe, items: Sequence[Any]) -> Look:
     chosen = mine[:: -(-len(mine) // _STUDIES)]
     with tempfile.TemporaryDirectory() as folder:
         asks, licenses, dropped = _asks(recipe, chosen, Path(folder))
+        _check_servers(recipe, licenses)
         lines = [_found(len(asks), len(chosen), len(mine), dropped)]
         if recipe.sample.endpoint is not None:
-            return Look((*lines, _server(recipe, asks, licenses)), studies)
+            return Look((*lines, _server(recipe, asks)), studies)
         if recipe.policy.tiny is not None:
             return Look(tuple(lines), studies)
         return _measured(recipe, asks, lines, studies)
@@ -129,13 +130,21 @@ def _found(usable: int, looked_at: int, studies: int, dropped: Counter[str]) -> 
     return f"images: {usable} of {looked_at} studies looked at have images that can be read (of {studies}){reasons}"
 
 
-def _server(recipe: Recipe, asks: Sequence[Ask], licenses: set[str]) -> str:
+def _check_servers(recipe: Recipe, licenses: set[str]) -> None:
+    """Raises: UserError when a policy or a judge would send data to a server that may not have them."""
+    from chexalign.judges.stage import servers_of
     from chexalign.privacy import check_license
 
+    judges = [*(arm.judge for arm in recipe.resolved_arms().values()), *recipe.evaluate.metrics]
+    servers = [server for judge in judges for server in servers_of(judge)]
+    for server in [*servers, *([recipe.sample.endpoint] if recipe.sample.endpoint else [])]:
+        for license_ in sorted(licenses):
+            check_license(server.url, license_, endpoint_is_mine=server.endpoint_is_mine)
+
+
+def _server(recipe: Recipe, asks: Sequence[Ask]) -> str:
     spec = recipe.sample.endpoint
     assert spec is not None
-    for license_ in sorted(licenses):
-        check_license(spec.url, license_, endpoint_is_mine=spec.endpoint_is_mine)
     size = sum(path.stat().st_size for ask in asks for path in ask.images) / len(asks) / 2**20
     return (
         f"server: {spec.url}, {spec.concurrency} requests at a time, {size:.1f} MiB of images each; time and tokens "

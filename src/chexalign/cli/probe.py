@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
             "a probe needs at least one report, and a rate lies above 0 and is at most 1",
             "for example --n 300 --pass-rate 0.8",
         )
-    judge = make_judge(_spec(args.judge, args.set))
+    spec = _spec(args.judge, args.set)
+    _check_servers(spec, of_openi=args.reports is None)
+    judge = make_judge(spec)
     reports = _from_file(args.reports) if args.reports else _openi()
     results = run_probes(judge, dict(list(reports.items())[: args.n]), pass_rate=args.pass_rate)
     rows: list[dict[str, Any]] = [
@@ -78,6 +80,18 @@ def _spec(name: str, settings: list[str]) -> JudgeSpec:
     wraps = bool(inner) and name not in registry("judges").names()
     of = _spec(inner, []) if wraps else None
     return JudgeSpec(name=outer if wraps else name, of=of, options=dict(_option(setting) for setting in settings))
+
+
+def _check_servers(spec: JudgeSpec, *, of_openi: bool) -> None:
+    """Raises: UserError for reports of unknown license and a judge that would send them to a server of others."""
+    from chexalign.data.openi import LICENSE
+    from chexalign.data.table import NO_LICENSE
+    from chexalign.judges.stage import servers_of
+    from chexalign.privacy import check_license
+
+    for server in servers_of(spec):
+        license_ = LICENSE if of_openi else NO_LICENSE
+        check_license(server.url, license_, endpoint_is_mine=server.endpoint_is_mine)
 
 
 def _option(setting: str) -> tuple[str, Any]:

@@ -112,9 +112,27 @@ def about_judge(spec: Any) -> About:
         return judge
 
     version = make_judge(spec, note).version
-    endpoints = [found for judge in leaves if (found := _endpoint(judge)) is not None]
     fills_gpu = any(getattr(judge, "fills_gpu", False) for judge in leaves)
-    return About(version, any(map(_is_dear, leaves)), tuple(endpoints), fills_gpu)
+    return About(version, any(map(_is_dear, leaves)), _endpoints(leaves), fills_gpu)
+
+
+def servers_of(spec: Any) -> tuple[EndpointSpec, ...]:
+    """The servers that a recipe's judge and those inside send texts to; none of them is asked, and nothing is loaded.
+
+    Raises: UserError as `make_judge` does.
+    """
+    leaves: list[Judge] = []
+
+    def note(judge: Judge, _: Any) -> Judge:
+        leaves.append(judge)
+        return judge
+
+    make_judge(spec, note)
+    return _endpoints(leaves)
+
+
+def _endpoints(judges: Sequence[Judge]) -> tuple[EndpointSpec, ...]:
+    return tuple(found for judge in judges if (found := _endpoint(judge)) is not None)
 
 
 def score_store_folder(run: RunFolder) -> Path:
