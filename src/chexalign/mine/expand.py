@@ -37,7 +37,10 @@ def candidates(seed_rows: Sequence[int | None], neighbors: Neighbors, *, order: 
     rows, distances = neighbors.rows, neighbors.distances
     if len(seed_rows) != len(rows):
         raise ValueError(f"candidates: {len(seed_rows)} seeds, and neighbors of {len(rows)}")
-    first = {row: Mined(row, seed, 0, 0.0) for seed, row in enumerate(seed_rows) if row is not None}
+    first: dict[int, Mined] = {}
+    for seed, own in enumerate(seed_rows):
+        if own is not None:
+            first.setdefault(own, Mined(own, seed, 0, 0.0))
     seeds, ranks = (axis.ravel() for axis in np.indices(rows.shape))
     keys = (seeds, distances.ravel(), ranks) if order == "rank" else (ranks, seeds, distances.ravel())
     for place in np.lexsort(keys):
