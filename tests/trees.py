@@ -251,3 +251,36 @@ def hf_tree(root: Path) -> Path:
     hf_saved(root / "test", hf_rows(4, first=12))
     (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     return root
+
+
+PADCHEST = (
+    *("", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM"),
+    *("ViewPosition_DICOM", "Projection", "MethodProjection", "Pediatric", "ReportID", "Report", "MethodLabel"),
+    *("Labels", "Localizations"),
+)
+
+
+def padchest_row(study: str, patient: str, image: str, **cells: Any) -> dict[str, Any]:
+    """A row of the table of PadChest, which is one image; `cells` replace columns."""
+    row = dict.fromkeys(PADCHEST, "nan") | {
+        "ImageID": f"{image}.png",
+        "ImageDir": 0,
+        "StudyDate_DICOM": 20150101,
+        "StudyID": study,
+        "PatientID": patient,
+        "Projection": "PA",
+        "Report": " sin hallazg patolog . ",
+        "MethodLabel": "RNN_model",
+        "Labels": "['normal']",
+    }
+    return row | cells
+
+
+def write_padchest(root: Path, rows: Sequence[Mapping[str, Any]], *, images: bool = True) -> Path:
+    """The table of PadChest and its images, which have 16 bits, in their folders."""
+    for row in rows if images else ():
+        path = root / str(row["ImageDir"]) / row["ImageID"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.frombytes("I;16", (8, 8), random.Random(row["ImageID"]).randbytes(128)).save(path)
+    name = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz"
+    return write_csv(root / name, PADCHEST, [list(row.values()) for row in rows])
