@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chexalign.cli import checks
 from chexalign.data.base import DropStudyError, Item
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.ids import file_sha256
+from chexalign.judges import stage as judging
+from chexalign.judges.base import Judgement
 from chexalign.policy.hf import save_checkpoint
 from chexalign.types import ImageRef, Study
 from chexalign.workflow import datasets
@@ -52,6 +55,25 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[FolderDataset
 
     monkeypatch.setattr(datasets, "registry", registry)
     return FolderDataset
+
+
+class Letters:
+    """A judge to which more letters are better, so that random texts differ."""
+
+    name, version = "letters", "1"
+
+    def score(self, pairs):
+        return [Judgement(float(len(pair.candidate))) for pair in pairs]
+
+
+def install_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the judge `letters` known."""
+    for module in (judging, checks):
+        real = module.registry
+        made = SimpleNamespace(get=lambda name, real=real: Letters if name == "letters" else real("judges").get(name))
+        monkeypatch.setattr(
+            module, "registry", lambda kind, real=real, made=made: made if kind == "judges" else real(kind)
+        )
 
 
 def tiny_checkpoint(folder: Path) -> Path:

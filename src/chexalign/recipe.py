@@ -35,6 +35,7 @@ from chexalign.recipe_blocks import (
 )
 from chexalign.recipe_engines import ClusterSpec, EndpointSpec
 from chexalign.recipe_judges import BudgetSpec, JudgeRef, JudgeSpec, check_names, folder_name, named
+from chexalign.recipe_questions import CollectionSpec, QuestionsSpec
 
 __all__ = [
     "OPTIONAL_PARAMETERS",
@@ -44,6 +45,7 @@ __all__ = [
     "Block",
     "BudgetSpec",
     "ClusterSpec",
+    "CollectionSpec",
     "ColumnsSpec",
     "ComputeSpec",
     "DataSpec",
@@ -53,6 +55,7 @@ __all__ = [
     "LoraSpec",
     "PairsSpec",
     "PolicySpec",
+    "QuestionsSpec",
     "Recipe",
     "SFTSpec",
     "SampleSpec",
@@ -279,6 +282,11 @@ class Recipe(Block):
         examples=["{dpo_label: {judge: chexpert}}"],
     )
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
+    questions: QuestionsSpec | None = Field(
+        default=None,
+        description="questions about images, to learn from and to be asked",
+        examples=["{collections: [{source: rsna, root: /data/rsna}]}"],
+    )
     compute: ComputeSpec | None = Field(
         default=None,
         description="hardware of training and generation",

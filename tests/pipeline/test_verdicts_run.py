@@ -1,38 +1,20 @@
 """A recipe whose rule gives verdicts on single candidates trains KTO on them and ends in a report."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from chexalign import artifact
-from chexalign.cli import checks, main
-from chexalign.judges import stage as judging
-from chexalign.judges.base import Judgement
+from chexalign.cli import main
 from chexalign.pairs.verdicts import verdict_table
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
-from tests.made_up import install, tiny_checkpoint
+from tests.made_up import install, install_letters, tiny_checkpoint
 
 pytestmark = [pytest.mark.pipeline]
 
 
-class Letters:
-    """More letters are better, so that random texts differ."""
-
-    name, version = "letters", "1"
-
-    def score(self, pairs):
-        return [Judgement(float(len(pair.candidate))) for pair in pairs]
-
-
 @pytest.fixture
 def letters(monkeypatch):
-    for module in (judging, checks):
-        real = module.registry
-        made = SimpleNamespace(get=lambda name, real=real: Letters if name == "letters" else real("judges").get(name))
-        monkeypatch.setattr(
-            module, "registry", lambda kind, real=real, made=made: made if kind == "judges" else real(kind)
-        )
+    install_letters(monkeypatch)
 
 
 def test_verdicts_train_kto(letters, tmp_path, runs_folder, monkeypatch):

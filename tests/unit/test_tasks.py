@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chexalign.data.answers import answer_text, matches
 from chexalign.errors import UserError
 from chexalign.evaluate.answers import AnswersWorker, answer, asked
 from chexalign.evaluate.tasks import Asked, compare_tasks, measure_tasks, task_estimates, tax_verdicts
@@ -64,6 +65,22 @@ def test_an_answer_is_right_wrong_or_unread():
     assert answer(MULTI, "p", 0, "mass, edema", 1).read == ("edema", "mass")
     with pytest.raises(ValueError, match="neither right nor wrong"):
         Answer("q", "p", "generation", 0, "x", 1, None, True)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        PLAIN,
+        MULTI,
+        replace(MULTI, answers=()),
+        replace(PLAIN, answer_type="verify", options=("yes", "no"), answers=("no",)),
+        replace(PLAIN, answer_type="verify", options=(), answers=("no",)),
+        replace(PLAIN, answer_type="open", options=(), answers=("left lower lobe",)),
+    ],
+)
+def test_what_is_learned_as_the_right_answer_is_read_as_right(question):
+    assert matches(question.answer_type, answer_text(question), question.answers, question.options) is True
+    assert answer_text(replace(question, rationale="The heart is large.")) == "The heart is large."
 
 
 def test_the_tax_is_found_where_it_is_and_only_there():

@@ -22,7 +22,8 @@ YES_NO = ("yes", "no")
 
 _MULTIPLE_CHOICE = TEMPLATES["multiple_choice@1"].wordings[0].text
 _LETTERS = string.ascii_uppercase
-_NONE = {"none", "nothing", "n/a", "none of them", "none of these", "none of the above", "no finding", "no findings"}
+_NOTHING = "none"
+_NONE = {_NOTHING, "nothing", "n/a", "none of them", "none of these", "none of the above", "no finding", "no findings"}
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _MARKUP = re.compile(r"[*`]+")
@@ -79,6 +80,18 @@ def ask_text(question: Question) -> str:
         how = "every option that applies, or none" if question.answer_type == "query" else "one option"
         return f"{question.text}\nOptions: {'; '.join(options)}\nDirectly answer the question with {how}."
     return question.text
+
+
+def answer_text(question: Question) -> str:
+    """The right answer as a policy is to write it: its rationale, or the answers, a choice with its letter.
+
+    What is written is read as right by `matches`.
+    """
+    if question.rationale is not None:
+        return question.rationale
+    if question.answer_type in ("verify", "choose") and len(question.options) > 1 and len(question.answers) == 1:
+        return f"({_LETTERS[question.options.index(question.answers[0])]}) {question.answers[0]}"
+    return ", ".join(question.answers) or _NOTHING
 
 
 def read_choice(text: str, options: Sequence[str]) -> str | None:

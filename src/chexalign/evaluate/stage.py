@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chexalign import atomic
 from chexalign.errors import UserError
-from chexalign.evaluate.cross_judge import Disagreement, cross_judge, disagreements
 from chexalign.evaluate.labels import label_table
-from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate, measure
-from chexalign.ids import keyed_seed
+from chexalign.evaluate.numbers import Numbers, add_answers, add_reports
+from chexalign.evaluate.reports import PolicyResults, Truth, measure
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
-from chexalign.stats import Bootstrap, PairedTests
-from chexalign.types import Comparison, Estimate
+from chexalign.types import Estimate
 
 
 def evaluated(run: RunFolder, split: str, policies: Sequence[str], judges: Sequence[str]) -> list[PolicyResults]:
@@ -57,36 +54,36 @@ def write_estimates(
     policies: Sequence[str],
     judges: Sequence[str],
     learned_from: Mapping[str, str],
+    questions: Any = None,
 ) -> list[Estimate]:
-    """The estimates of a run, computed unless estimates.json holds those of this key; `spec` is the EvaluateSpec.
+    """The estimates of a run, computed unless estimates.json holds those of this key.
 
-    `learned_from` has the judge of each policy that learned from one.
+    `spec` is the EvaluateSpec and `questions` the QuestionsSpec of the recipe, if it has one; `learned_from` has the
+    judge of each policy that learned from one.
     """
-    if run.estimates.is_file():
-        there = atomic.read_json(run.estimates)
-        if there["fingerprint"] == key.fingerprint:
-            return [Estimate(**row) for row in there["estimates"]]
-    truth = truth_of(run, spec.split)
+    if run.estimates.is_file() and atomic.read_json(run.estimates)["fingerprint"] == key.fingerprint:
+        return read_estimates(run)
+    numbers, truth = Numbers(), truth_of(run, spec.split)
     results = evaluated(run, spec.split, policies, judges)
-    patients = [s.patient_id for s in truth.studies]
-    bootstrap = Bootstrap(patients, seed=keyed_seed(key.seed, "bootstrap"), resamples=spec.bootstrap, level=spec.level)
-    estimates = estimate(truth, results, bootstrap, split=spec.split, baseline=SFT)
-    study_ids, (base,) = [s.id for s in truth.studies], [r for r in results if r.name == SFT]
-    apart: list[Disagreement] = []
-    for result in results:
-        if (own := learned_from.get(result.name)) is not None:
-            estimates += cross_judge(result, base, bootstrap, own=own, judges=judges, split=spec.split)
-            apart += disagreements(result, base, study_ids, judges=judges)
-    tests = PairedTests(patients, seed=keyed_seed(key.seed, "randomization"))
-    comparisons = compare(truth, results, tests, judges=judges, baseline=SFT)
-    content = {
-        "fingerprint": key.fingerprint,
-        "estimates": [dataclasses.asdict(e) for e in estimates],
-        "comparisons": [dataclasses.asdict(c) for c in comparisons],
-        "disagreements": [dataclasses.asdict(d) for d in apart],
-    }
-    atomic.write_json(run.estimates, content)
-    return estimates
+    add_reports(numbers, truth, results, spec=spec, judges=judges, learned_from=learned_from, seed=key.seed)
+    if questions is not None:
+        add_answers(numbers, run, questions, spec=spec, policies=[SFT, *learned_from], seed=key.seed)
+    atomic.write_json(run.estimates, {"fingerprint": key.fingerprint, **numbers.plain()})
+    return numbers.estimates
+
+
+def read_numbers(run: RunFolder) -> Numbers:
+    """All numbers of a finished run; what one that was evaluated by an older version has not is empty.
+
+    Raises: UserError when there are none yet.
+    """
+    if not run.estimates.is_file():
+        raise UserError(
+            f"The run {run.root} has no estimates yet.",
+            "estimates.json is written by the stage `evaluate`.",
+            "Run `chexalign evaluate` with the same recipe.",
+        )
+    return Numbers.of(atomic.read_json(run.estimates))
 
 
 def read_estimates(run: RunFolder) -> list[Estimate]:
@@ -94,31 +91,4 @@ def read_estimates(run: RunFolder) -> list[Estimate]:
 
     Raises: UserError when there are none yet.
     """
-    return [Estimate(**row) for row in _content(run)["estimates"]]
-
-
-def read_comparisons(run: RunFolder) -> list[Comparison]:
-    """The paired tests of a finished run; none of one that was evaluated before they were kept.
-
-    Raises: UserError when there are no estimates yet.
-    """
-    return [Comparison(**row) for row in _content(run).get("comparisons", [])]
-
-
-def read_disagreements(run: RunFolder) -> list[Disagreement]:
-    """The studies of a finished run that judges see most differently, of each policy that learned from one.
-
-    Raises: UserError when there are no estimates yet.
-    """
-    return [Disagreement(**row) for row in _content(run).get("disagreements", [])]
-
-
-def _content(run: RunFolder) -> dict[str, Any]:
-    if not run.estimates.is_file():
-        raise UserError(
-            f"The run {run.root} has no estimates yet.",
-            "estimates.json is written by the stage `evaluate`.",
-            "Run `chexalign evaluate` with the same recipe.",
-        )
-    content: dict[str, Any] = atomic.read_json(run.estimates)
-    return content
+    return read_numbers(run).estimates

@@ -1,9 +1,10 @@
-"""Supervised fine-tuning on the references of the sft split."""
+"""Supervised fine-tuning on the references of the sft split, and on questions where a recipe names some."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from chexalign.train.launch import first_decides
 from chexalign.train.objective import Supervised
 from chexalign.train.pack import Example, pack
 from chexalign.train.prefix import shared_logps
+from chexalign.train.questions import question_targets
 from chexalign.train.rows import Row
 from chexalign.train.settings import settings_of
 from chexalign.train.trainee import Trainee, about_training
@@ -30,7 +32,7 @@ from chexalign.types import Study
 
 @dataclass(frozen=True, slots=True)
 class SFTJob:
-    """Fine-tunes a base policy on the references of the sft split.
+    """Fine-tunes a base policy on the references of the sft split, and on as many questions as are asked for.
 
     `spec`, `compute` and `lora` are blocks of the recipe, and `recipe` is its digest, for the card.
     """
@@ -47,6 +49,7 @@ class SFTJob:
     key: StageKey
     lora: Any = None
     recipe: str = ""
+    questions: Mapping[str, int] = field(default_factory=dict)  # collection -> training questions to learn from
 
     def run(self) -> None:
         """Does nothing when the checkpoint is there already; of several processes each calls it."""
@@ -61,7 +64,9 @@ class SFTJob:
         encoded = emphasize(
             policy.tokenizer, encode(policy, targets), [t.texts[0] for t in targets], weight=self.spec.finding_weight
         )
-        examples, dropped = drop_long(encoded, max_tokens=self.max_tokens)
+        asked, without = self._questions(studies)
+        examples, dropped = drop_long(encoded + encode(policy, asked), max_tokens=self.max_tokens)
+        dropped = dict(Counter(dropped) + Counter(without))
         if not examples:
             raise no_rows("Supervised fine-tuning")
         held_out, _ = drop_long(encode(policy, self._targets(studies, "validation")), max_tokens=self.max_tokens)
@@ -93,6 +98,11 @@ class SFTJob:
             recipe=self.recipe,
         )
         trainee.finish(folder, self.key, log, about=about, rows=len(examples), dropped=dropped, extra=extra)
+
+    def _questions(self, studies: Sequence[Study]) -> tuple[list[Target], dict[str, int]]:
+        """The questions to learn from, none of a patient whose studies are held out."""
+        held_out = {study.patient_id for study in studies if study.split in ("validation", "test")}
+        return question_targets(self.run_folder, self.questions, held_out=held_out, max_images=self.max_images)
 
     def _targets(self, studies: Sequence[Study], split: str) -> list[Target]:
         root = self.run_folder.root

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chexalign.judges import stage as judging
 from chexalign.policy.base import Decoding
-from chexalign.recipe import JudgeSpec, folder_name
+from chexalign.recipe import CollectionSpec, JudgeSpec, folder_name
 from chexalign.run_folder import SFT, SHUFFLED
 from chexalign.stage import run_parts
 from chexalign.store import Manifest
@@ -60,6 +60,41 @@ class Workflow(Preference):
         )
 
     @once
+    def answers(self, spec: CollectionSpec, name: str) -> Manifest:
+        """A policy's answers to the questions of a collection, in every order of their options."""
+        from chexalign.evaluate.answers import AnswersWorker, asked
+
+        policy = self.sft() if name == SFT else self.train(name, self.recipe.resolved_arms()[name])
+        block, questions = self.recipe.questions, self.questions(spec)
+        assert block is not None
+        n = len(asked(self.run, spec.source, block.split, spec.limit))
+        worker = AnswersWorker(
+            run=self.run,
+            collection=spec.source,
+            name=name,
+            source=self._source(None, name),
+            split=block.split,
+            decoding=Decoding(block.max_new_tokens),
+            part_size=block.batch_size,
+            max_images=self.recipe.policy.max_images,
+            orders=block.orders,
+            scoring=block.scoring,
+            limit=spec.limit,
+        )
+        config = block.model_dump(mode="json", exclude={"collections", "tax_bound"})
+        about = {"name": name, "limit": spec.limit, "images": self.recipe.policy.max_images, **self._generation()}
+        key = self.key("answers", {"policy": policy, "questions": questions}, config, about)
+        return run_parts(
+            self.run.answers(spec.source, name),
+            worker,
+            key=key,
+            n_parts=-(-n // block.batch_size),
+            workers=self._generators(),
+            spread=self._spread(),
+            label=f"answers {spec.source} of {name}",
+        )
+
+    @once
     def metric(self, judge: JudgeSpec, name: str) -> Manifest:
         """A judge's scores of a policy's predictions, all of them whatever its budget."""
         judge = judge.unlimited
@@ -79,10 +114,17 @@ class Workflow(Preference):
         metrics = {
             f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in judges
         }
-        key = self.key("estimates", metrics, spec)
+        learners, block = list(self.recipe.resolved_arms()), self.recipe.questions
+        for collection in block.collections if block else ():
+            if collection.evaluate:
+                for name in (SFT, *learners):
+                    metrics[f"answers/{collection.source}/{name}"] = self.answers(collection, name)
+        key = self.key("estimates", metrics, spec, *([{"tax_bound": block.tax_bound}] if block else []))
         names = [folder_name(judge) for judge in judges]
         own = {name: folder_name(arm.judge) for name, arm in self.recipe.resolved_arms().items()}
-        return write_estimates(self.run, key, spec=spec, policies=self.policies, judges=names, learned_from=own)
+        return write_estimates(
+            self.run, key, spec=spec, policies=self.policies, judges=names, learned_from=own, questions=block
+        )
 
     @property
     def policies(self) -> Sequence[str]:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexalign import atomic, ids
+from chexalign.data.collect import make_source
 from chexalign.data.prepare import StudiesWorker
+from chexalign.data.questions import QuestionSource, QuestionsWorker
 from chexalign.data.templates import Template, get_template
 from chexalign.privacy import check_license
-from chexalign.recipe import ComputeSpec, EndpointSpec, Recipe
+from chexalign.recipe import CollectionSpec, ComputeSpec, EndpointSpec, Recipe
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.spread import Spread
 from chexalign.stage import StageKey, run_parts
@@ -51,6 +53,25 @@ class Stages:
         )
 
     @once
+    def questions(self, spec: CollectionSpec) -> Manifest:
+        """The questions of a collection, and the images that have to be decoded for them."""
+        options = {n: v for n, v in (("root", spec.root), ("images", spec.images)) if v is not None} | spec.options
+        source: QuestionSource = make_source("questions", spec.source, options)
+        key = StageKey("questions", {}, {"source": spec.source, "options": {n: str(v) for n, v in options.items()}}, 0)
+        items, dropped = source.items()
+        worker = QuestionsWorker(source, items, self.run.images, part_size=_STUDIES_PER_PART)
+        atomic.make_folder(self.run.images)
+        return run_parts(
+            self.run.questions(spec.source),
+            worker,
+            key=key,
+            n_parts=worker.n_parts,
+            workers=self.recipe.workers,
+            dropped_before=dropped,
+            label=f"questions {spec.source}",
+        )
+
+    @once
     def sft(self) -> Manifest:
         """The SFT policy: fine-tuned from the tiny policy's parts or from the recipe's folder, or that folder as is.
 
@@ -64,7 +85,11 @@ class Stages:
         from chexalign.train.sft import SFTJob
 
         policy = self.recipe.policy
-        key = self.key("sft", {"studies": studies, "base": base_manifest}, self.recipe.sft, policy, self._hardware())
+        wanted = {c.source: c for c in self.recipe.questions.collections if c.sft} if self.recipe.questions else {}
+        asked = first_alone(lambda: {f"questions/{name}": self.questions(c) for name, c in wanted.items()})
+        numbers = {name: collection.sft for name, collection in wanted.items()}
+        configs = [self.recipe.sft, policy, self._hardware(), *([{"questions": numbers}] if numbers else [])]
+        key = self.key("sft", {"studies": studies, "base": base_manifest, **asked}, *configs)
         SFTJob(
             run_folder=self.run,
             base=base,
@@ -78,6 +103,7 @@ class Stages:
             key=key,
             lora=policy.lora,
             recipe=self.recipe.digest(),
+            questions=numbers,
         ).run()
         return need(self.run.policy(SFT))
 
