@@ -11,7 +11,7 @@ from PIL import Image
 from chexalign.audit import image_hashes
 from chexalign.audit.check import check_prepared
 from chexalign.audit.contents import counts
-from chexalign.audit.ledger import read_studies
+from chexalign.audit.ledger import read_questions, read_studies
 from chexalign.audit.tables import open_prepared
 from chexalign.audit.verdict import Check, Splits, together, worst
 from chexalign.data.counts import PUBLISHED
@@ -183,15 +183,21 @@ def test_the_same_id_in_another_collection_is_another_patient(tmp_path):
     assert not_ok(checks(write_tables(tmp_path, clean(tmp_path), {"made-up": asked}))) == {}
 
 
-def test_published_counts(monkeypatch):
+def read_ledger_of(source, dropped):
+    ledger = read_questions(source, [question(1, "train", source=source)], Splits())
+    return counts(ledger, Manifest("questions", "", {}, {}, 0, 1, dropped, "", 0.0))
+
+
+def test_published_counts():
     rows = [study(i, "sft", source="openi") for i in range(5)]
     ledger = read_studies(rows, Splits())
-    left_out = PUBLISHED["openi"][0].n - 5
+    left_out = PUBLISHED["openi"].n - 5
 
     def told(dropped):
         return counts(ledger, Manifest("studies", "", {}, {}, 0, 5, dropped, "", 0.0))
 
     assert told({"no_findings_section": left_out}).status == "ok"
+    assert read_ledger_of("rsna", {"malformed_row": 3, "beyond_the_balance": PUBLISHED["rsna"].n - 1}).status == "ok"
     wrong = told({"no_findings_section": left_out - 1})
     assert (wrong.status, wrong.n) == ("warn", 1)
     assert "published are 3,955" in wrong.said

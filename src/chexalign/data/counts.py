@@ -1,42 +1,39 @@
-"""How many rows, images and patients collections have by the word of those who published them."""
+"""How many studies or questions collections have by the word of those who published them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One published count of a source.
+    """The published count of a source's studies or questions, those that are left out included.
 
-    `rows` are studies or questions as the collection lists them, those that were left out included; `but` names reasons
-    for leaving out what is no such row, such as a malformed line of a table of images. `images` and `patients` are
-    compared only where no row was left out.
+    `but` names reasons for leaving out what is none of them, such as a malformed line of a table of images.
     """
 
-    what: Literal["rows", "images", "patients"]
     n: int
+    what: str
     origin: str
     but: tuple[str, ...] = ()
 
 
-_MIMIC = "Johnson et al. 2019, Scientific Data 6:317"
-_CHEXPERT_PLUS = "Chambon et al. 2024, arXiv:2405.19538"
-_OPENI = "the collection's archive NLMCXR_reports.tgz"
+_LINES = ("malformed_row", "duplicate_row")
+_OPENI = Published(3_955, "reports", "the collection's archive NLMCXR_reports.tgz")
 
-PUBLISHED: dict[str, tuple[Published, ...]] = {
-    "mimic-cxr": (
-        Published("rows", 227_835, _MIMIC, but=("malformed_row",)),
-        Published("images", 377_110, _MIMIC),
-        Published("patients", 65_379, _MIMIC),
+PUBLISHED: dict[str, Published] = {
+    "mimic-cxr": Published(227_835, "studies", "Johnson et al. 2019, Scientific Data 6:317", but=("malformed_row",)),
+    "chexpert-plus": Published(
+        187_711,
+        "reports",
+        "Chambon et al. 2024, arXiv:2405.19538",
+        but=("malformed_row", "id_of_another_study", "image_listed_twice"),
     ),
-    "chexpert-plus": (
-        Published("rows", 187_711, _CHEXPERT_PLUS, but=("malformed_row",)),
-        Published("images", 223_228, _CHEXPERT_PLUS),
-        Published("patients", 64_725, _CHEXPERT_PLUS),
-    ),
-    "openi": (Published("rows", 3_955, _OPENI),),
-    "openi-phantom": (Published("rows", 3_955, _OPENI),),
+    "openi": _OPENI,
+    "openi-phantom": _OPENI,
+    "rsna": Published(26_684, "images", "stage_2_train_labels.csv of the challenge", but=_LINES),
+    "slake": Published(14_028, "questions", "Liu et al. 2021, arXiv:2102.09542"),
+    "mimic-vqa": Published(377_391, "questions", "release 1.0.0 on PhysioNet"),
+    "diff-vqa": Published(700_703, "questions", "Hu et al. 2023, arXiv:2307.11986", but=("malformed_study",)),
 }
-"""Published counts by the `source` of a table's rows; collections without any are not compared."""
+"""Published counts by the `source` of a table's rows; other collections are not compared."""
