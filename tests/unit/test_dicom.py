@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chexalign.cli import main
 from chexalign.data import dicom, dicom_codec
 from chexalign.data.base import DropStudyError
 from chexalign.data.dicom_header import OVERLAYS, PRIVATE, Header, count_headers, counted
@@ -360,6 +361,22 @@ def test_headers_are_counted_over_the_images_of_studies(tmp_path):
     assert "PatientID 3" in counts.lines()[1]
     assert count_headers(tmp_path, refs[:1]).images == 1
     assert counted([]).lines() == []
+
+
+def test_prepare_counts_headers_and_prints_no_value(tmp_path, capsys):
+    lines = []
+    for i in range(3):
+        fields = {"PatientName": "Canary", "BurnedInAnnotation": "YES" if i == 0 else "NO"}
+        (tmp_path / f"{i}.dcm").write_bytes(as_bytes(dataset(ramp(12) + i, **fields)))
+        lines.append({"id": f"s{i}", "patient": f"p{i}", "images": f"{i}.dcm", "findings": "Clear.", "split": "test"})
+    table = tmp_path / "studies.jsonl"
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    given = ["data", "prepare", "table", "--root", str(table), "--out", str(tmp_path / "out"), "--split", "test=3"]
+    assert main.main(given) == 0
+    said = capsys.readouterr()
+    assert "of 3 images 1 are said to have text in their pixels, 0 do not say" in said.err
+    assert "PatientName 3" in said.err
+    assert "Canary" not in said.err + said.out
 
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom"

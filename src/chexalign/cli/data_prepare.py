@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ from chexalign.errors import UserError
 from chexalign.registry import Kind, registry
 
 if TYPE_CHECKING:
-    from chexalign.store import Manifest
+    from chexalign.run_folder import RunFolder
+    from chexalign.store import Manifest, Table
     from chexalign.workflow import Workflow
 
 HELP = """Reads a collection as its owner ships it and writes its tables and an account of what was left out.
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line per table: where, how many rows, and how many were left out for which reason."""
     from chexalign.cli.carry_out import print_manifests
+    from chexalign.run_folder import RunFolder
 
     kinds = [kind for kind in _KINDS if args.name in registry(kind).names()]
     if not kinds:
@@ -70,7 +74,20 @@ def run(args: argparse.Namespace) -> int:
     for kind in kinds:
         manifests |= _prepared(kind, args)
     print_manifests({str(args.out / name): manifest for name, manifest in manifests.items()}, as_json=args.json)
+    _print_headers(RunFolder(args.out), kinds, args.name)
     return 0
+
+
+def _print_headers(run: RunFolder, kinds: Sequence[Kind], name: str) -> None:
+    """What the headers of DICOM images give away, counted over the tables; nothing where no image is one."""
+    from chexalign.data.dicom_header import count_headers
+
+    if not any(run.images.glob("*.json")):
+        return
+    tables: list[Table[Any]] = [run.studies if kind == "datasets" else run.questions(name) for kind in kinds]
+    images = (image for table in tables for row in table.iter_rows() for image in row.images)
+    for line in count_headers(run.root, images).lines():
+        print(line, file=sys.stderr)
 
 
 def _prepared(kind: Kind, args: argparse.Namespace) -> dict[str, Manifest]:
@@ -111,6 +128,7 @@ def _recipe(args: argparse.Namespace) -> int:
 
     def studies(workflow: Workflow) -> None:
         print_manifests({str(workflow.run.studies.folder): workflow.studies()}, as_json=args.json)
+        _print_headers(workflow.run, ("datasets",), recipe.data.source)
 
     hold(recipe, args.runs, studies)
     return 0
