@@ -17,7 +17,8 @@ from chexalign.data.tasks.chexpert_views import CheXpertViews
 from chexalign.data.tasks.diseases import LABELS
 from chexalign.data.tasks.mimic_diseases import MimicDiseases, read_study_labels
 from chexalign.data.tasks.mimic_views import MimicViews
-from chexalign.data.tasks.ms_cxr import MSCXR, read_phrases
+from chexalign.data.tasks.ms_cxr import MSCXR
+from chexalign.data.tasks.ms_cxr_table import read_phrases
 from chexalign.data.tasks.nih_boxes import NIHBoxes, read_boxes
 from chexalign.data.tasks.rle import bounds, decode
 from chexalign.data.tasks.rsna import RSNAPneumonia, read_labels

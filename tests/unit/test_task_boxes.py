@@ -10,7 +10,8 @@ import pytest
 from chexalign.data.questions import QuestionsWorker
 from chexalign.data.tasks.boxes import MergedBox, ReadBox, merge, overlap
 from chexalign.data.tasks.findings import clearly_absent, finding_name, may_both_be
-from chexalign.data.tasks.ms_cxr import MSCXR, read_phrases
+from chexalign.data.tasks.ms_cxr import MSCXR
+from chexalign.data.tasks.ms_cxr_table import read_phrases
 from chexalign.data.tasks.nih_boxes import NIHBoxes, read_boxes
 from chexalign.data.tasks.vindr import VinDrCXR
 from chexalign.data.tasks.vindr_tables import add_image_labels, read_annotations
@@ -196,6 +197,20 @@ def test_splits_of_mimic_hold_for_the_first_version(tmp_path):
     trees.write_csv(root / "mimic-cxr-2.0.0-split.csv.gz", columns, splits)
     items, _ = MSCXR(root=root).items()
     assert {item.study < "s50000024": item.split for item in items} == {True: "validation", False: "test"}
+
+
+def test_splits_of_mimic_can_be_asked_for(tmp_path):
+    root = task_trees.ms_cxr_tree(tmp_path)
+    with pytest.raises(UserError, match=r"mimic-cxr-2\.0\.0-split\.csv\.gz"):
+        MSCXR(root=root, splits="mimic").items()
+    splits = [["x", 50_000_000 + n, 10_000_000 + n // 2, "test"] for n in range(36)]
+    columns = ("dicom_id", "study_id", "subject_id", "split")
+    trees.write_csv(root / "mimic-cxr-2.0.0-split.csv.gz", columns, splits)
+    items, dropped = MSCXR(root=root, splits="mimic").items()
+    assert {item.split for item in items} == {"test"}
+    assert dropped["no_official_split"] == 12
+    with pytest.raises(UserError, match="own or mimic"):
+        MSCXR(root=root, splits="theirs")
 
 
 def test_odd_rows_of_ms_cxr(tmp_path):

@@ -36,9 +36,9 @@ def test_the_class_says_what_it_needs_under_which_license(name):
 
 
 @pytest.mark.parametrize(
-    "module", ["rsna", "siim", "nih_boxes", "ms_cxr", "mimic_views", "chexpert_views", "mimic_diseases"]
+    "module", ["rsna", "siim", "nih_boxes", "ms_cxr", "ms_cxr_table", "mimic_views", "chexpert_views", "mimic_diseases"]
 )
 def test_every_reason_is_on_the_page(module):
     source = PAGES.parents[1] / "src/chexalign/data/tasks" / f"{module}.py"
-    text = (PAGES / f"{module.replace('_', '-')}.md").read_text(encoding="utf-8")
+    text = (PAGES / f"{module.removesuffix('_table').replace('_', '-')}.md").read_text(encoding="utf-8")
     assert [reason for reason in REASON.findall(source.read_text()) if f"`{reason}`" not in text] == []
