@@ -6,7 +6,8 @@
 Parts: `big` times the search of a large gallery in a process of its own, whose memory it tells; `speedup` times ours
 against the published dense loop on a slice, after comparing the neighbors of all published variants with those of a
 dense loop in float64; `recall` asks how many of the nearest the graph finds; `confidence` times answers in batches of
-16 against one at a time, in one thread. Files go to a temporary folder (about 3.5 GB for `big`) that is removed in the end.
+16 against one at a time, in one thread. Files go to a temporary folder (about 3.5 GB for `big`) that is removed in the
+end.
 """
 
 from __future__ import annotations
