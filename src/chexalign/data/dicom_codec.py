@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chexalign.data.pixels import Array
@@ -74,13 +74,13 @@ class Codec:
 CODEC = Codec()
 
 
-def _send(to: BinaryIO, data: bytes) -> None:
+def _send(to: IO[bytes], data: bytes) -> None:
     to.write(_LENGTH.pack(len(data)))
     to.write(data)
     to.flush()
 
 
-def _receive(source: BinaryIO) -> bytes | None:
+def _receive(source: IO[bytes]) -> bytes | None:
     """The next message, or None at the end."""
     head = source.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
