@@ -42,3 +42,8 @@ def test_every_reason_is_on_the_page(module):
     source = PAGES.parents[1] / "src/chexalign/data/tasks" / f"{module}.py"
     text = (PAGES / f"{module.removesuffix('_table').replace('_', '-')}.md").read_text(encoding="utf-8")
     assert [reason for reason in REASON.findall(source.read_text()) if f"`{reason}`" not in text] == []
+
+
+@every_source
+def test_the_overview_links_the_page(name):
+    assert f"[`{name}`](data/{name}.md)" in (PAGES.parent / "data.md").read_text(encoding="utf-8")

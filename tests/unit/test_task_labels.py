@@ -216,3 +216,28 @@ def test_tables_of_another_collection(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match="has no column Path"):
         CheXpertViews(root=tmp_path).items()
+
+
+@pytest.mark.parametrize("source", [MimicViews, MimicDiseases])
+def test_of_a_part_of_the_images_balanced_questions_are_asked(source, tmp_path):
+    root = task_trees.mimic_labels_tree(tmp_path, studies=120)
+    files = sorted(root.rglob("*.jpg"))
+    for path in files[::3]:
+        path.unlink()
+    items, dropped = source(root=root).items()
+    assert dropped["image_missing"] > 0
+    answers = Counter((item.split, item.drafts[0].answers[0]) for item in items if source is MimicViews)
+    assert all(answers[split, view] == answers[split, "AP"] for split, view in answers)
+    worker = QuestionsWorker(source(root=root), items, tmp_path, part_size=1000)
+    assert worker.part(0).dropped == {}
+
+
+def test_a_patient_of_two_official_splits_stays_held_out(tmp_path):
+    root = task_trees.mimic_labels_tree(tmp_path, studies=120)
+    rows = [["d", 50_000_000 + n, 10_000_000 + n // 2, ("train", "test")[n % 2]] for n in range(120)]
+    columns = ("dicom_id", "study_id", "subject_id", "split")
+    trees.write_csv(root / "mimic-cxr-2.0.0-split.csv.gz", columns, rows)
+    items, dropped = MimicViews(root=root).items()
+    assert dropped["patient_in_another_split"] > 0
+    patients = Counter(patient for patient, _ in {(item.patient, item.split) for item in items})
+    assert set(patients.values()) == {1}

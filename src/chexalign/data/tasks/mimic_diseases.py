@@ -20,7 +20,7 @@ from chexalign.data.mimic_images import LICENSE, files_folder, jpeg
 from chexalign.data.mimic_tables import METADATA_NAMES, SPLIT_NAMES, Exam, read_exams, read_splits
 from chexalign.data.questions import Picture, QuestionItem
 from chexalign.data.tasks.diseases import LABELS, Labeled, ask, read_labels
-from chexalign.data.tasks.held_out import SPLITS
+from chexalign.data.tasks.held_out import SPLITS, patients_apart
 
 SOURCE = "mimic-diseases"
 
@@ -55,18 +55,23 @@ class MimicDiseases:
         dropped["malformed_row"] += malformed_rows
         official = read_splits(find_file([root], SPLIT_NAMES, SOURCE))
         folder = files_folder(self.images or root, SOURCE)
-        top = str(folder)
         studies = []
         for exam in exams:
-            found, split, frontal = labels.pop(exam.study, None), SPLITS.get(official.get(exam.study, "")), exam.frontal
-            reason = "no_labels" if found is None else "no_official_split" if split is None else None
-            if found is None or split is None or frontal is None:
-                dropped[reason or "no_image_of_the_views"] += 1
+            found, split = labels.pop(exam.study, None), SPLITS.get(official.get(exam.study, ""))
+            if found is None:
+                dropped["no_labels"] += 1
+            elif split is None:
+                dropped["no_official_split"] += 1
+            elif exam.frontal is None:
+                dropped["no_image_of_the_views"] += 1
+            elif not Path(path := jpeg(folder, exam.patient, exam.study, exam.frontal)).is_file():
+                dropped["image_missing"] += 1
             else:
-                studies.append(_labeled(exam, split, top, jpeg(folder, exam.patient, exam.study, frontal), found))
-        dropped["image_missing"] += len(labels)
+                studies.append(_labeled(exam, split, Picture(path, "frontal", top=str(folder)), found))
+        dropped["no_metadata"] += len(labels)
         items, left_out = ask(studies)
-        return items, dict(+(dropped + left_out))
+        items, apart = patients_apart(items)
+        return items, dict(+(dropped + left_out + apart))
 
 
 def read_study_labels(
@@ -87,5 +92,5 @@ def read_study_labels(
     return labels, dropped
 
 
-def _labeled(exam: Exam, split: str, top: str, path: str, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
-    return Labeled(f"s{exam.study}", exam.patient, split, Picture(path, "frontal", top=top), *found)
+def _labeled(exam: Exam, split: str, picture: Picture, found: tuple[frozenset[str], frozenset[str]]) -> Labeled:
+    return Labeled(f"s{exam.study}", exam.patient, split, picture, *found)

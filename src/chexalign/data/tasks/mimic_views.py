@@ -17,7 +17,7 @@ from chexalign.data.layout import find_file, need_root, read_columns
 from chexalign.data.mimic_images import LICENSE, files_folder, is_dicom_id, jpeg
 from chexalign.data.mimic_tables import METADATA_NAMES, SPLIT_NAMES, read_splits
 from chexalign.data.questions import Picture, QuestionItem
-from chexalign.data.tasks.held_out import SPLITS
+from chexalign.data.tasks.held_out import SPLITS, patients_apart
 from chexalign.data.tasks.views import Viewed, ask, view_word
 
 SOURCE = "mimic-views"
@@ -31,7 +31,7 @@ class MimicViews:
     describe: ClassVar[dict[str, str]] = {
         "license": LICENSE,
         "needs": f"{METADATA_NAMES[0]}, {SPLIT_NAMES[0]} and the images of MIMIC-CXR-JPG",
-        "cost": "the two tables, and some 400 MB for the questions of the whole collection",
+        "cost": "a look for each file, and some 400 MB for the questions of the whole collection",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class MimicViews:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """A question per image whose view is one of the three, in the official splits.
 
-        Images without a view position, or with another such as AP AXIAL, are left out. Images are not looked for.
+        Images without a view position, or with another such as AP AXIAL, are left out.
         """
         root = need_root(self.root, SOURCE, METADATA_NAMES[0])
         metadata = find_file([root], METADATA_NAMES, SOURCE)
@@ -60,11 +60,14 @@ class MimicViews:
                 dropped["other_view" if position.strip() else "no_view"] += 1
             elif split is None:
                 dropped["no_official_split"] += 1
+            elif not Path(path := jpeg(folder, patient, study, dicom)).is_file():
+                dropped["image_missing"] += 1
             else:
-                picture = Picture(jpeg(folder, patient, study, dicom), view_of(position), top=top)
+                picture = Picture(path, view_of(position), top=top)
                 images[dicom] = Viewed(dicom, f"s{study}", patient, split, picture, word)
         items, left_out = ask(list(images.values()))
-        return items, dict(+(dropped + left_out))
+        items, apart = patients_apart(items)
+        return items, dict(+(dropped + left_out + apart))
 
 
 def _is_id(text: str) -> bool:

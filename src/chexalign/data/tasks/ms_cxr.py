@@ -65,8 +65,12 @@ class MSCXR:
             images = {i: [replace(phrase, split=None) for phrase in found] for i, found in images.items()}
             images = {i: found for i, found in images.items() if found[0].study in splits}
         known = [_known(found, folder, splits) for found in images.values()]
+        there = [at for at, image in enumerate(known) if Path(image.picture.path).is_file()]
+        dropped["image_missing"] += len(known) - len(there)
+        of_image = list(images.values())
+        known, about = [known[at] for at in there], [of_image[at] for at in there]
         items, left_out = ask(known, FINDINGS)
-        sentences, fewer = _sentences(known, list(images.values()))
+        sentences, fewer = _sentences(known, about)
         items, apart = patients_apart(_joined(known, items, sentences))
         return items, dict(+(dropped + left_out + fewer + apart))
 
