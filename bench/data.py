@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,18 +95,25 @@ def main() -> None:
         folder = Path(name)
         same = same_rows(folder)
         write_collection(folder / "mimic", shape, seed=SEED)
-        ran = [prepare(folder / "mimic", folder / f"out-{n}", workers=args.workers) for n in range(args.reps)]
+        ran = []
+        for n in range(args.reps):
+            ran.append(prepare(folder / "mimic", folder / f"out-{n}", workers=args.workers))
+            print(f"{ran[-1].seconds:.1f} s, {ran[-1].peak_mb:.0f} MB, {ran[-1].manifest}", flush=True)
+        found = figures(ran, shape, same)
+        if args.write:
+            merge(args.write, found, seeds=[SEED], shape={"studies": shape.studies, "images": shape.images})
+
+
+def figures(ran: Sequence[Ran], shape: Shape, same: str) -> dict[str, dict[str, Any]]:
+    """What was measured, once it is sure that every exam is accounted for and repetitions agree."""
     for one in ran:
         assert one.manifest == ran[0].manifest, "repetitions give other rows"
         assert one.manifest["rows"] + sum(one.manifest["dropped"].values()) == shape.studies, "an exam got lost"
-        print(f"{one.seconds:.1f} s, {one.peak_mb:.0f} MB, {one.manifest}")
     checked = f"rows and dropped ones with their reasons are all {shape.studies:,} exams; {same}"
-    figures = {
+    return {
         "data.mimic_shape_seconds": figure([r.seconds for r in ran], unit="s", target=MOST_SECONDS, checked=checked),
         "data.mimic_shape_rss_mb": figure([r.peak_mb for r in ran], unit="MB", target=MOST_MB, checked=checked),
     }
-    if args.write:
-        merge(args.write, figures, seeds=[SEED], shape={"studies": shape.studies, "images": shape.images})
 
 
 if __name__ == "__main__":

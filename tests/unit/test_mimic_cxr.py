@@ -245,3 +245,10 @@ def test_a_patient_who_is_in_two_official_splits_stays_held_out(root):
     items, dropped = MimicCXR(split=ALL, root=root).items()
     assert {item.split for item in items if item.payload[1].patient == first[2]} == {"test"}
     assert dropped["patient_in_another_split"] == 1
+
+
+def test_an_image_that_is_listed_twice_is_one_image(tmp_path):
+    rows = trees.mimic_exam(50, 10_000_001, {"a": "PA", "b": "LL"})
+    path = trees.write_csv(tmp_path / "m.csv", trees.METADATA, [*rows, rows[0]])
+    exams, malformed = read_exams(path)
+    assert ([exam.images for exam in exams], malformed) == ([(("a", "frontal"), ("b", "lateral"))], 1)

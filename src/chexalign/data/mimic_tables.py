@@ -46,7 +46,7 @@ class Exam:
 
 
 def read_exams(metadata: Path) -> tuple[list[Exam], int]:
-    """All exams in the order of the table of metadata, and how many of its rows have no ids of their own.
+    """All exams in the order of the table of metadata, and how many of its rows have no ids, or no image of their own.
 
     PA goes before AP, and a lateral image follows.
 
@@ -61,6 +61,9 @@ def read_exams(metadata: Path) -> tuple[list[Exam], int]:
             malformed += 1
             continue
         if first.setdefault(study, (patient, (date, _number(time))))[0] != patient:
+            malformed += 1
+            continue
+        if any(dicom == known for _, known, _ in images[study]):
             malformed += 1
             continue
         word = position.strip().upper() or _CODED.get(coded.strip().upper(), "")
