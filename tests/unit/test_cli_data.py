@@ -182,6 +182,19 @@ def test_the_studies_of_a_recipe_are_those_that_its_run_goes_on_from(tmp_path, c
     assert "is not a folder" in told(capsys, "prepare", recipe, "--runs", runs, code=2)
 
 
+def test_the_questions_of_a_recipe_are_made_with_its_studies_and_checked_with_them(tmp_path, capsys, asks):
+    root, runs, recipe = mimic_tree(tmp_path / "mimic"), tmp_path / "runs", tmp_path / "x.yaml"
+    picture(1).save(tmp_path / "1.png")
+    data = f"data: {{source: mimic-cxr, root: {root}, split: {{sft: 8, prefer: 4, validation: 2, test: 2}}}}"
+    old = next(line for line in EXAMPLE.splitlines() if line.startswith("data:"))
+    asked = f"questions: {{collections: [{{source: asks, root: {tmp_path}}}]}}"
+    recipe.write_text(EXAMPLE.replace(old, f"{data}\n{asked}"))
+    said = told(capsys, "prepare", recipe, "--runs", runs)
+    assert f"{runs / 'example/questions/asks'}: 2 rows, 1 dropped: malformed_row" in said
+    checked = told(capsys, "check", recipe, "--runs", runs)
+    assert "looked at, none in two splits; 1 looked at, none in two splits" in checked
+
+
 def test_check_prints_a_verdict_and_no_text(tmp_path, capsys):
     rows = clean(tmp_path / "x")
     write_tables(tmp_path / "x", [*rows, rows[0]])

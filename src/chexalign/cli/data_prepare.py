@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 HELP = """Reads a collection as its owner ships it and writes its tables and an account of what was left out.
 
 NAME is a dataset or a source of questions (`chexalign list datasets`, `chexalign list questions`); with a RECIPE the
-studies of its run are made, and `chexalign run` goes on from them. An interrupted command goes on where it stopped.
+studies and questions of its run are made, and `chexalign run` goes on from them.
+An interrupted command goes on where it stopped.
 
 Without --split, all studies of the collection's official splits are taken."""
 EXAMPLE = "chexalign data prepare mimic-cxr --root mimic-cxr-jpg --out prepared/mimic"
@@ -74,17 +75,17 @@ def run(args: argparse.Namespace) -> int:
     for kind in kinds:
         manifests |= _prepared(kind, args)
     print_manifests({str(args.out / name): manifest for name, manifest in manifests.items()}, as_json=args.json)
-    _print_headers(RunFolder(args.out), kinds, args.name)
+    run = RunFolder(args.out)
+    _print_headers(run, [run.studies if kind == "datasets" else run.questions(args.name) for kind in kinds])
     return 0
 
 
-def _print_headers(run: RunFolder, kinds: Sequence[Kind], name: str) -> None:
+def _print_headers(run: RunFolder, tables: Sequence[Table[Any]]) -> None:
     """What the headers of DICOM images give away, counted over the tables; nothing where no image is one."""
     from chexalign.data.dicom_header import count_headers
 
     if not any(run.images.glob("*.json")):
         return
-    tables: list[Table[Any]] = [run.studies if kind == "datasets" else run.questions(name) for kind in kinds]
     images = (image for table in tables for row in table.iter_rows() for image in row.images)
     for line in count_headers(run.root, images).lines():
         print(line, file=sys.stderr)
@@ -108,7 +109,7 @@ def _prepared(kind: Kind, args: argparse.Namespace) -> dict[str, Manifest]:
 
 
 def _recipe(args: argparse.Namespace) -> int:
-    """Makes the studies of the recipe's run."""
+    """Makes the studies of the recipe's run, and the questions of its collections."""
     from chexalign.cli.carry_out import hold, print_manifests
     from chexalign.recipe_load import find_recipe, load_recipe
 
@@ -126,11 +127,15 @@ def _recipe(args: argparse.Namespace) -> int:
             )
     recipe = load_recipe(args.name, [*args.set, *([f"workers={args.workers}"] if args.workers else [])])
 
-    def studies(workflow: Workflow) -> None:
-        print_manifests({str(workflow.run.studies.folder): workflow.studies()}, as_json=args.json)
-        _print_headers(workflow.run, ("datasets",), recipe.data.source)
+    def tables(workflow: Workflow) -> None:
+        run = workflow.run
+        made: dict[Table[Any], Manifest] = {run.studies: workflow.studies()}
+        for collection in recipe.questions.collections if recipe.questions else ():
+            made[run.questions(collection.source)] = workflow.questions(collection)
+        print_manifests({str(table.folder): manifest for table, manifest in made.items()}, as_json=args.json)
+        _print_headers(run, list(made))
 
-    hold(recipe, args.runs, studies)
+    hold(recipe, args.runs, tables)
     return 0
 
 
