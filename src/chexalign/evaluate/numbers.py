@@ -9,6 +9,7 @@ from typing import Any
 
 from chexalign.evaluate.answers import asked
 from chexalign.evaluate.cross_judge import Disagreement, cross_judge, disagreements
+from chexalign.evaluate.length import LengthGroup, win_rate_by_length
 from chexalign.evaluate.length_verdict import LengthVerdict, length_numbers, reference_verbosity
 from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate
 from chexalign.evaluate.tasks import Asked, TaxVerdict, compare_tasks, measure_tasks, task_estimates, tax_verdicts
@@ -28,6 +29,7 @@ class Numbers:
     disagreements: list[Disagreement] = field(default_factory=list)
     length: list[LengthVerdict] = field(default_factory=list)
     tax: list[TaxVerdict] = field(default_factory=list)
+    length_groups: list[LengthGroup] = field(default_factory=list)
 
     def plain(self) -> dict[str, list[dict[str, Any]]]:
         """As JSON has it; what is empty is left out, but for the estimates."""
@@ -39,6 +41,9 @@ class Numbers:
         """From JSON; what an older file does not have is empty."""
         kinds = {"comparisons": Comparison, "disagreements": Disagreement, "length": LengthVerdict, "tax": TaxVerdict}
         more: dict[str, Any] = {name: [kind(**row) for row in content.get(name, [])] for name, kind in kinds.items()}
+        more["length_groups"] = [
+            LengthGroup(**{**row, "win_rate": Estimate(**row["win_rate"])}) for row in content.get("length_groups", [])
+        ]
         return Numbers([Estimate(**row) for row in content["estimates"]], **more)
 
 
@@ -67,7 +72,13 @@ def add_reports(
         numbers.disagreements += disagreements(result, base, [s.id for s in truth.studies], judges=judges)
         estimates, verdict = length_numbers(result, base, bootstrap, own=own, split=split)
         numbers.estimates += estimates
-        numbers.length += [verdict] if verdict else []
+        if verdict is None:
+            continue
+        numbers.length.append(verdict)
+        scores, words = ([r.values[name] for r in (result, base)] for name in (own, "words"))
+        numbers.length_groups += win_rate_by_length(
+            bootstrap, *scores, *words, metric=own, policy=result.name, baseline=base.name, split=split
+        )
     tests = PairedTests(patients, seed=keyed_seed(seed, "randomization"))
     numbers.comparisons += compare(truth, results, tests, judges=judges, baseline=SFT)
 
