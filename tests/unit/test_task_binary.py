@@ -214,3 +214,21 @@ def test_cells_that_are_no_box():
     assert read_corner_and_size(["1", "2", "3", "4"]) == (1.0, 2.0, 4.0, 6.0)
     for cells in (["1", "2", "0", "4"], ["inf", "2", "3", "4"], ["1", "2", "1e400", "4"], ["", "", "", ""]):
         assert read_corner_and_size(cells) is None
+
+
+def test_linked_folders_are_followed_and_linked_files_only_inside(tmp_path):
+    root = task_trees.siim_tree(tmp_path / "siim")
+    images = root / "dicom-images-train"
+    images.rename(tmp_path / "elsewhere")
+    images.mkdir()
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "round").symlink_to(images)
+    taken = SIIMPneumothorax(root=root, balanced=False)
+    items, dropped = taken.items()
+    assert (len(items), dropped) == (40, {})
+    secret = trees.write_image(tmp_path / "secret.png")
+    image = next(path for path in (tmp_path / "elsewhere").rglob("1.2.0.png"))
+    image.unlink()
+    image.symlink_to(secret)
+    worker = QuestionsWorker(taken, items, tmp_path / "into", part_size=100)
+    assert worker.part(0).dropped == {"image_outside_the_folder": 1}

@@ -15,13 +15,19 @@ ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 def image_files(places: Sequence[Path], source: str, looked_for: str) -> dict[str, Picture]:
     """Each frontal image by its name without ending, from the first of the folders that has any, at any depth.
 
-    Where several files have one name, the first path in the order of the alphabet is taken. Links to folders are not
-    followed.
+    Where several files have one name, the first path in the order of the alphabet is taken. Links to folders are
+    followed, each folder once.
     Raises: UserError when no folder has an image.
     """
     for place in places:
         found: dict[str, Picture] = {}
-        for folder, folders, names in os.walk(place):
+        seen: set[Path] = set()
+        for folder, folders, names in os.walk(place, followlinks=True):
+            end = Path(folder).resolve()
+            if end in seen:  # links can lead round in a circle
+                folders.clear()
+                continue
+            seen.add(end)
             folders.sort()
             for name in sorted(names):
                 stem, dot, ending = name.rpartition(".")
