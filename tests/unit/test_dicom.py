@@ -379,6 +379,47 @@ def test_prepare_counts_headers_and_prints_no_value(tmp_path, capsys):
     assert "Canary" not in said.err + said.out
 
 
+SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def window_ends(ds) -> tuple[float, float] | None:
+    """What pydicom's window spans, or None where the range is that of the values."""
+    if "WindowCenter" not in ds or "VOILUTSequence" in ds:
+        return None
+    slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
+    return full_range(int(ds.BitsStored), signed=bool(ds.PixelRepresentation), slope=slope, intercept=intercept)
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="this pydicom ships no files")
+def test_the_files_that_pydicom_ships_come_out_as_pydicom_shows_them():
+    """Of scanners of many makes: signed, padded, compressed, without preamble, damaged."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    compared, dropped = 0, set()
+    for path in sorted(path for path in SHIPPED.rglob("*") if path.is_file()):
+        try:
+            found, _ = dicom.read_dicom(path.read_bytes(), most_pixels=PLENTY * 64)
+        except DropStudyError as e:
+            dropped.add(str(e))
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ds = pydicom.dcmread(path, force=True)
+            stored = ds.pixel_array
+            if stored.ndim != 2 or found.shape != stored.shape or int(ds.BitsStored) <= 8:
+                continue  # colors, pixels that are not square, values that stay as they are
+            shown = apply_voi_lut(apply_modality_lut(stored, ds), ds)
+        if shown.min() == shown.max():
+            continue  # a window that shows nothing
+        expected = to_255(shown, *(window_ends(ds) or (shown.min(), shown.max())))
+        if ds.PhotometricInterpretation == "MONOCHROME1":
+            expected = 255 - expected
+        assert np.abs(found - expected).max() <= 1, path.name
+        compared += 1
+    assert compared >= 30
+    assert {"dicom_without_pixels", "dicom_not_supported_frames", "image_unreadable"} <= dropped
+
+
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom"
 
 
