@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -241,3 +242,17 @@ def test_a_patient_of_two_official_splits_stays_held_out(tmp_path):
     assert dropped["patient_in_another_split"] > 0
     patients = Counter(patient for patient, _ in {(item.patient, item.split) for item in items})
     assert set(patients.values()) == {1}
+
+
+def test_the_table_of_chexpert_plus(tmp_path):
+    rows = [
+        trees.plus_row(patient, 1, 1, lateral=kind == "lateral", ap_pa=kind.replace("lateral", ""))
+        for patient, kind in enumerate(["AP", "PA", "lateral", "", "LL"] * 6, start=1)
+    ]
+    trees.write_plus(tmp_path, rows)
+    for row in rows[1:]:
+        trees.write_image(tmp_path / "PNG" / Path(row["path_to_image"]).with_suffix(".png"))
+    items, dropped = CheXpertViews(root=tmp_path).items()
+    assert {item.drafts[0].part for item in items} == {"AP", "PA", "lateral"}
+    assert (dropped["image_missing"], dropped["no_view"], dropped["other_view"]) == (1, 6, 6)
+    assert all("/PNG/" in item.pictures[0].path for item in items)
