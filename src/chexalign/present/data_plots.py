@@ -129,13 +129,22 @@ def _dots(rows: Mapping[str, Mapping[str, float]], name: str, label: str, descri
             axes.plot([0, max(row.values(), default=0)], [y, y], color="#d9dee4", linewidth=2.5, zorder=1)
         for split in splits:
             xs = [row.get(split, 0.0) for row in rows.values()]
-            axes.scatter(xs, range(len(rows)), color=_color(split), s=26, zorder=2, label=split or None, linewidths=0)
+            axes.scatter(
+                xs,
+                range(len(rows)),
+                color=_color(split),
+                s=26,
+                zorder=2,
+                label=split or None,
+                linewidths=0,
+                clip_on=False,
+            )
         _rows(axes, list(rows))
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
         _percent(axes, "x")
         if splits != [""]:
-            axes.legend(loc="upper right")
+            figure.legend(loc="outside upper right", ncols=len(splits))
         return inline_svg(figure, name, description)
 
 
