@@ -97,6 +97,13 @@ def test_a_package_that_is_missing_is_told_at_once(monkeypatch: pytest.MonkeyPat
     assert "sends numbers to: tensorboard" in problem("compute.trackers=[wanb]").why
 
 
+def test_a_tracker_that_cannot_be_kept_offline_is_refused(monkeypatch) -> None:
+    monkeypatch.delenv("CHEXALIGN_ONLINE", raising=False)
+    assert "where this machine stands" in problem("compute.trackers=[codecarbon]").why
+    monkeypatch.setenv("CHEXALIGN_ONLINE", "1")
+    assert "codecarbon is not installed" in problem("compute.trackers=[codecarbon]").what.replace("the package ", "")
+
+
 def test_the_trackers_are_those_of_transformers() -> None:
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 

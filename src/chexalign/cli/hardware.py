@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from chexalign.errors import UserError
+from chexalign.privacy import ONLINE, is_online
 
 if TYPE_CHECKING:
     from chexalign.recipe import Recipe
@@ -48,6 +49,12 @@ def _check_tracker(name: str) -> None:
             f"compute.trackers names {name!r}.",
             f"transformers sends numbers to: {', '.join(TRACKERS)}.",
             "Name some of these, or leave trackers out: training.json of a checkpoint has every number.",
+        )
+    if name == "codecarbon" and not is_online():
+        raise UserError(
+            "compute.trackers names codecarbon.",
+            "It asks a server elsewhere where this machine stands, and cannot be kept from it.",
+            f"Leave it out, or set {ONLINE}=1 to let libraries use the network.",
         )
     package = _PACKAGE_OF.get(name, name)
     if importlib.util.find_spec(package) is None:

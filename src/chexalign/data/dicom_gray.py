@@ -21,7 +21,7 @@ MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # which pydicom gives as RGB
 
 _AS_THEY_ARE_BITS = 8  # gray values already, where no window says otherwise
-_SAME, _ABSURD = 0.01, 4.0  # ratios of the sides of a pixel: what counts as square, and what is no ratio at all
+_SAME, _ABSURD = 0.05, 4.0  # ratios of the sides of a pixel: what counts as square, and what is no ratio at all
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
