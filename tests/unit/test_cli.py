@@ -182,6 +182,17 @@ def test_doctor_finds_material_without_importing_it(monkeypatch):
     assert (missing.status, missing.todo) == ("missing", "pip install --no-deps n==1")
 
 
+def test_doctor_tells_what_may_use_the_network_and_what_reads_dicom(monkeypatch):
+    monkeypatch.delenv("CHEXALIGN_ONLINE", raising=False)
+    assert doctor.network().status == "ok"
+    monkeypatch.setenv("CHEXALIGN_ONLINE", "1")
+    assert (doctor.network().status, doctor.network().todo) == ("warn", "unset CHEXALIGN_ONLINE")
+    monkeypatch.setattr(doctor, "_DICOM", {"one": "email", "two": "nowhere_at_all"})
+    assert doctor.dicom().found == "two not installed"
+    monkeypatch.setattr(doctor, "_DICOM", {"one": "email"})
+    assert doctor.dicom().status == "ok"
+
+
 def test_doctor_exits_1_only_when_a_run_would_fail(monkeypatch, capsys, runs_folder):
     monkeypatch.setattr(doctor, "torch_device", lambda: doctor.Check("compute", "ok", "a core"))
     assert main.main(["doctor", "--json", "--runs", str(runs_folder)]) == 0

