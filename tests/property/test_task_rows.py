@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chexalign.data.questions import QuestionsWorker
+from chexalign.data.tasks.balance import Case, one_right_each, opposites
 from chexalign.data.tasks.boxes import ReadBox, merge, overlap
 from chexalign.data.tasks.chexpert_diseases import CheXpertDiseases
 from chexalign.data.tasks.chexpert_views import CheXpertViews
 from chexalign.data.tasks.diseases import LABELS
+from chexalign.data.tasks.findings import clearly_absent
 from chexalign.data.tasks.mimic_diseases import MimicDiseases, read_study_labels
 from chexalign.data.tasks.mimic_views import MimicViews
 from chexalign.data.tasks.ms_cxr import MSCXR
@@ -204,3 +206,25 @@ def test_merged_boxes_do_not_depend_on_order_and_hold_every_reader(boxes, data):
     assert all(1 <= box.votes <= len({b.reader for b in boxes}) for box in merged)
     for one in boxes:
         assert overlap(one.bounds, one.bounds) == 1.0
+
+
+NAMES = ("cardiomegaly", "edema", "fracture", "lung opacity", "pleural effusion", "pneumonia", "pneumothorax")
+
+
+@given(present=st.lists(st.frozensets(st.sampled_from(NAMES), max_size=4), max_size=40), data=st.data())
+def test_every_option_is_right_equally_often(present, data):
+    splits = data.draw(st.lists(st.sampled_from(["train", "test"]), min_size=len(present), max_size=len(present)))
+    cases = [
+        Case(f"s{i}", split, seen, clearly_absent(NAMES, seen))
+        for i, (seen, split) in enumerate(zip(present, splits, strict=True))
+    ]
+    for drawn, share in ((one_right_each(cases, NAMES), 1 / 4), (opposites(cases, NAMES), 1 / 2)):
+        offered, right = Counter(), Counter()
+        for d in drawn:
+            case = cases[d.case]
+            assert case.present.intersection(d.options) == set(d.right)
+            assert case.absent >= set(d.options) - set(d.right)
+            offered.update((case.split, option) for option in d.options)
+            right.update((case.split, option) for option in d.right)
+        assert len({d.case for d in drawn}) == len(drawn)
+        assert all(right[key] == n * share for key, n in offered.items())
