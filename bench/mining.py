@@ -212,7 +212,7 @@ def main() -> None:
         "graph-seeds": 500,
         "questions": 64,
         "threads": 2,
-        "reps": 3,
+        "reps": 5,
         "big-reps": 3,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=value)
