@@ -12,7 +12,10 @@ from chexalign.registry import registry
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "data"
 REASON = re.compile(r'(?:dropped|why)\[\s*"(\w+)"')
 
-every_source = pytest.mark.parametrize("name", registry("questions").names())
+# What the built-in example asks is told in docs/demo.md.
+NAMES = [entry.name for entry in registry("questions").entries() if entry.target.startswith("chexalign.data.")]
+
+every_source = pytest.mark.parametrize("name", NAMES)
 
 
 @every_source
