@@ -25,7 +25,7 @@ import numpy as np
 
 from chexalign.judges.chexpert import LABELS
 from chexalign.stats import Bootstrap
-from chexalign.stats_f1 import MEASURES, Counts, LabelSets
+from chexalign.stats.f1 import MEASURES, Counts, LabelSets
 from results_file import figure, merge
 from stats_cases import SENSITIVITY, N, draw, truths
 

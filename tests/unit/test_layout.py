@@ -18,8 +18,7 @@ ROOT = Path(chexalign.__file__).parent
 LEVELS: list[set[str]] = [
     {"", "types", "ids", "errors"},
     {
-        *("atomic", "processes", "progress", "store", "spread", "stage", "privacy"),
-        *("stats", "stats_bca", "stats_f1", "stats_sums", "stats_tests"),
+        *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
         *("artifact", "cleaning", "run_folder", "run_open", "registry"),
         *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
         "recipe_questions",

@@ -6,7 +6,7 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats._resampling import BootstrapResult
 
 from chexalign.stats import Bootstrap
-from chexalign.stats_bca import bca, percentile
+from chexalign.stats.bca import bca, percentile
 
 N = 120
 IDS = [f"s{i:03d}" for i in range(N)]

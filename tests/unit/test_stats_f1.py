@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chexalign.stats import Bootstrap
-from chexalign.stats_f1 import Counts, LabelSets, macro, micro, per_label
+from chexalign.stats.f1 import Counts, LabelSets, macro, micro, per_label
 
 N = 200
 LABELS = [f"label {i}" for i in range(14)]

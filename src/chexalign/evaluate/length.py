@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chexalign.stats import Bootstrap
-from chexalign.stats_sums import Bools, Floats, Values, complete, divide
+from chexalign.stats.sums import Bools, Floats, Values, complete, divide
 from chexalign.types import Estimate
 
 _RIDGE = 1e-3  # keeps a fit finite where all are won, or length alone decides; moves no other one visibly

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chexalign.stats import Bootstrap, PairedTests, with_holm
-from chexalign.stats_sums import divide
+from chexalign.stats.sums import divide
 from chexalign.types import Answer, Comparison, Estimate, Question, Scoring
 
 Floats = npt.NDArray[np.float64]

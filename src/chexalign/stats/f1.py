@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chexalign.stats_sums import Floats, divide
+from chexalign.stats.sums import Floats, divide
 
 MEASURES = ("f1", "precision", "recall")
 

@@ -1,4 +1,4 @@
-"""Intervals over per-study values that were computed once; the tests of differences stand in `stats_tests`.
+"""Intervals over per-study values that were computed once; the tests of differences stand in `randomization`.
 
 A metric is never computed again on a resample: every statistic here is a function of weighted sums, and the weights of
 all resamples are one matrix `[resamples, n]`, shared by every metric of a run. So two systems meet the same resamples,
@@ -15,9 +15,9 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from chexalign.stats_bca import Interval, bca, percentile
-from chexalign.stats_f1 import Counts, LabelSets, absent, macro, micro, per_label
-from chexalign.stats_sums import (
+from chexalign.stats.bca import Interval, bca, percentile
+from chexalign.stats.f1 import Counts, LabelSets, absent, macro, micro, per_label
+from chexalign.stats.sums import (
     Bools,
     Floats,
     Values,
@@ -28,20 +28,7 @@ from chexalign.stats_sums import (
     divide,
     numbered,
 )
-from chexalign.stats_tests import PairedTests, holm, paired_f1_p, paired_p, with_holm
 from chexalign.types import Estimate
-
-__all__ = [
-    "FEWEST_CLUSTERS",
-    "Bootstrap",
-    "Interval",
-    "PairedTests",
-    "bootstrap_weights",
-    "holm",
-    "paired_f1_p",
-    "paired_p",
-    "with_holm",
-]
 
 FEWEST_CLUSTERS = 20  # intervals over fewer are too short to print
 _SETS_AT_ONCE = 200

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from chexalign.stats_sums import Floats
+from chexalign.stats.sums import Floats
 
 Interval = Literal["percentile", "bca"]
 Bounds = tuple[float, float]

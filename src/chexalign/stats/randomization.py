@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from chexalign.stats_f1 import Counts, macro, micro
-from chexalign.stats_sums import Bools, Floats, Values, binary, cluster_sums, complete, numbered
+from chexalign.stats.f1 import Counts, macro, micro
+from chexalign.stats.sums import Bools, Floats, Values, binary, cluster_sums, complete, numbered
 from chexalign.types import Comparison
 
 _FLIPS_AT_ONCE = 1_000  # bounds memory; part of the random stream, so not an option
