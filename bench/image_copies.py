@@ -79,6 +79,7 @@ COPIES: dict[str, Change] = {
     "equalized": ImageOps.equalize,
     "60% size, 10% brighter, jpeg 75": together,
 }
+INVERTED: dict[str, Change] = {"inverted": ImageOps.invert, "inverted, jpeg 50": lambda i: jpeg(50)(ImageOps.invert(i))}
 CLIPPED: dict[str, Change] = {"30% brighter": by_value(lambda value: 1.3 * value)}
 CHANGED: dict[str, Change] = {
     "2% cut off": cut,
@@ -107,7 +108,8 @@ def copied(images: list[Image.Image], changes: dict[str, Change]) -> Iterator[tu
     """For each change, the share of differing signs between each image and its changed copy."""
     originals, same = hashed(images), np.arange(len(images))
     for name, change in changes.items():
-        yield name, differing(originals, hashed([change(image) for image in images]), same, same).tolist()
+        copies = hashed([change(image) for image in images])
+        yield name, differing(originals, copies.inverted() if name in INVERTED else copies, same, same).tolist()
 
 
 def draw(report: openi.OpenIReport, view: Literal["frontal", "lateral"] = "frontal") -> Image.Image:
@@ -135,14 +137,14 @@ def measured(
     """The figures, and the least and the most of each change."""
     each: dict[str, list[float]] = {}
     for images in (real, phantoms[:COPIED], laterals):
-        for name, shares in copied(images, COPIES | CLIPPED | CHANGED):
+        for name, shares in copied(images, COPIES | INVERTED | CLIPPED | CHANGED):
             each.setdefault(name, []).extend(shares)
 
     def told(values: Any, unit: str = "share") -> dict[str, Any]:
         checked = "tests/property/test_near.py: the lookup finds the pairs that comparing all with all finds"
         return figure([float(value) for value in values], unit=unit, target=None, checked=checked)
 
-    groups = {"copies": COPIES, "clipped": CLIPPED, "changed": CHANGED}
+    groups = {"copies": COPIES, "inverted": INVERTED, "clipped": CLIPPED, "changed": CHANGED}
     figures = {f"data.near.{name}": told([s for n in changes for s in each[n]]) for name, changes in groups.items()}
     figures["data.near.phantoms"] = told(apart(hashed(phantoms)))
     figures["data.near.real"] = told(apart(hashed(real)))

@@ -90,6 +90,14 @@ def test_a_copy_of_an_image_in_two_splits(tmp_path):
     assert checks(tmp_path, images=False)["near_images"].status == "skipped"
 
 
+def test_an_inverted_copy_in_two_splits(tmp_path):
+    rows = clean(tmp_path)
+    rows[0] = replace(rows[0], images=(image(tmp_path, "copy.jpg", picture(2).point(lambda value: 255 - value)),))
+    found = checks(write_tables(tmp_path, rows))
+    assert not_ok(found) == {"near_images": "fail"}
+    assert found["near_images"].n == 1
+
+
 def test_a_copy_within_a_split_is_no_leak(tmp_path):
     rows = clean(tmp_path)
     rows[3] = replace(rows[3], images=(image(tmp_path, "copy.jpg", picture(2)),))

@@ -62,6 +62,22 @@ def test_of_phantoms_only_copies_are_near(phantoms):
     assert_copies_alone_are_near(phantoms)
 
 
+def assert_inverted_copies_alone_are_near(images):
+    hashes = hashed(images)
+    inverted = hashed([jpeg(image.point(lambda value: 255 - value)) for image in images]).inverted()
+    assert [(i, j) for i, j, _ in sorted(near_pairs(hashes, inverted))] == [(i, i) for i in range(len(images))]
+    assert near_pairs(hashes, hashes.inverted()) == []
+
+
+def test_inverted_copies_of_phantoms_are_near_when_they_are_inverted_again(phantoms):
+    assert_inverted_copies_alone_are_near(phantoms)
+
+
+@is_there
+def test_inverted_copies_of_radiographs_are_near_when_they_are_inverted_again(radiographs):
+    assert_inverted_copies_alone_are_near(radiographs)
+
+
 @is_there
 def test_of_real_radiographs_only_copies_are_near(radiographs):
     assert len(radiographs) > 20

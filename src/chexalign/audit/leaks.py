@@ -128,7 +128,7 @@ def _repeated(ledger: Ledger) -> Check:
 
 
 def _near(whole: dict[str, ImageHash], masks: dict[str, int], splits: Splits) -> Iterator[tuple[str, str, float]]:
-    """Pairs of different images in different splits that look like copies, each once."""
+    """Pairs of different images in different splits that look like copies, black and white exchanged or not."""
     import numpy as np
 
     names = list(whole)
@@ -138,7 +138,8 @@ def _near(whole: dict[str, ImageHash], masks: dict[str, int], splits: Splits) ->
     known: set[frozenset[str]] = set()
     for first, second in combinations(splits.bits(), 2):
         left, right = np.flatnonzero(bits & first), np.flatnonzero(bits & second)
-        for i, j, share in near_pairs(hashes.take(left), hashes.take(right)):
+        one, other = hashes.take(left), hashes.take(right)
+        for i, j, share in near_pairs(one, other) + near_pairs(one, other.inverted()):
             pair = frozenset((names[left[i]], names[right[j]]))
             if len(pair) == 2 and pair not in known:
                 known.add(pair)

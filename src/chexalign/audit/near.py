@@ -34,6 +34,10 @@ class Signatures:
         """The hashes of some of the images."""
         return Signatures(self.coarse[at], self.signs[at], self.strong[at])
 
+    def inverted(self) -> Signatures:
+        """What the hashes of the images are, but for a bit or two, with black and white exchanged."""
+        return Signatures(~self.coarse, ~self.signs, self.strong)
+
 
 def signatures(coarse: Sequence[bytes], signs: Sequence[bytes], strong: Sequence[bytes]) -> Signatures:
     """The hashes as they are stored, as arrays."""
