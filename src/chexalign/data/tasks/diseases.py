@@ -1,8 +1,8 @@
 """Single and multiple disease identification: questions made of label tables, and of the codes of OpenI.
 
-What a report does not mention counts as absent, unless it is a case of what the report does mention (an opacity, where
-it names pneumonia); what it is unsure of is never asked about. Labels that CheXpert's labeler read out of reports are no
-better than that labeler; the page of each collection says which ones are a human's.
+What a report does not mention counts as absent, unless what it does mention may be a case of it (an opacity, where it
+names pneumonia); what it is unsure of is never asked about. Labels that CheXpert's labeler read out of reports are no
+better than that labeler: the page of each collection says which ones are a human's.
 """
 
 from __future__ import annotations
