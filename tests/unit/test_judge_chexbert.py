@@ -10,8 +10,8 @@ import torch
 
 from chexalign.errors import UserError
 from chexalign.judges import chexbert
-from chexalign.judges.base import Judgement, TextPair
-from chexalign.judges.chexbert import FIVE, CheXbertJudge, f1_over
+from chexalign.judges.base import TextPair
+from chexalign.judges.chexbert import FIVE, CheXbertJudge
 from chexalign.judges.chexbert_model import CLASSES, HEADS
 from chexalign.judges.chexpert_terms import LABELS
 from tests.chexbert_plain import NAMES, Plain, random_checkpoint
@@ -132,17 +132,6 @@ def test_texts_without_words(judge: CheXbertJudge) -> None:
     assert (no_reference.status, no_reference.reason) == ("error", "the reference has no words")
     assert CheXbertJudge._compare(judge, None, labels_of()).value == 0.0
     assert CheXbertJudge._compare(judge, labels_of(), labels_of()).value == 1.0
-
-
-def test_f1_over_reports_by_hand(judge: CheXbertJudge) -> None:
-    rows = [
-        (labels_of(Edema="positive", Fracture="positive"), labels_of(Edema="positive")),
-        (labels_of(), labels_of(Edema="uncertain", Pneumonia="positive")),
-    ]
-    judgements = [*(judge._compare(*row) for row in rows), Judgement(None, status="error", reason="x")]
-    # Edema: tp 1, fn 1, F1 2/3; Fracture: fp 1; Pneumonia: fn 1; micro: 2 / (2 + 3).
-    assert f1_over(judgements, HEADS) == pytest.approx({"micro_f1": 0.4, "macro_f1": 2 / 3 / 14})
-    assert f1_over(judgements, ["Edema"]) == pytest.approx({"micro_f1": 2 / 3, "macro_f1": 2 / 3})
 
 
 def test_names_are_those_of_the_rule_labeler() -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from chexalign.policy.memory import bytes_per_prompt, free_bytes, is_out_of_memory
+from chexalign.engines.device import is_out_of_memory
+from chexalign.policy.memory import bytes_per_prompt, free_bytes
 from tests import vlms
 
 

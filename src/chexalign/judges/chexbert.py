@@ -30,7 +30,7 @@ class CheXbertJudge:
     The value is F1 of the two sets of positive labels, 2 tp / (2 tp + fp + fn), over 14 labels, No Finding among them,
     or over 5; 1 if both sets are empty. `uncertain` says whether uncertain counts as positive, as in f1chexbert, or
     as negative; a blank counts as negative. Parts: tp, fp, fn, and per label `candidate.Edema` and `reference.Edema`
-    with 1 positive, 0 not, from which micro and macro F1 over reports follow (`f1_over`). An empty candidate scores 0
+    with 1 positive, 0 not, from which an evaluation makes micro and macro F1 over reports. An empty candidate scores 0
     without a look at the model, an empty reference is an error.
 
     Labels equal those of one report at a time, except where two classes of a head are equal to rounding.
@@ -129,30 +129,6 @@ class CheXbertJudge:
                 "Give vocab.txt of bert-base-uncased as `vocabulary`.",
             )
         return CheXbert(weights, self._device or device_here())
-
-
-def f1_over(judgements: Sequence[Judgement], labels: Sequence[str]) -> dict[str, float]:
-    """Micro and macro F1 over reports, from the parts of scored judgements; a label that nobody names has F1 0.
-
-    Source: scikit-learn's classification_report, as f1chexbert calls it.
-
-    >>> parts = {"candidate.Edema": 1.0, "reference.Edema": 1.0, "candidate.Fracture": 1.0, "reference.Fracture": 0.0}
-    >>> f1_over([Judgement(1.0, parts)], ["Edema", "Fracture"])
-    {'micro_f1': 0.6666666666666666, 'macro_f1': 0.5}
-    """
-    counts = {name: [0.0, 0.0] for name in labels}  # tp, fp + fn
-    for judgement in judgements:
-        if judgement.value is not None and f"reference.{labels[0]}" in judgement.parts:
-            for name, count in counts.items():
-                said, true = judgement.parts[f"candidate.{name}"], judgement.parts[f"reference.{name}"]
-                count[0] += said * true
-                count[1] += abs(said - true)
-    columns = [sum(column) for column in zip(*counts.values(), strict=True)]
-    return {"micro_f1": _f1(*columns), "macro_f1": sum(_f1(*count) for count in counts.values()) / len(labels)}
-
-
-def _f1(tp: float, wrong: float) -> float:
-    return 2 * tp / (2 * tp + wrong) if tp else 0.0
 
 
 def _file(path: str, option: str) -> Path:

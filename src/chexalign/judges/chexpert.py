@@ -66,7 +66,7 @@ class CheXpertJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "Apache-2.0 (this package)",
         "needs": "nothing more",
-        "cost": "about 10,000 reports per CPU second",
+        "cost": "next to nothing",
     }
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:

@@ -47,7 +47,7 @@ class RougeLJudge:
     describe: ClassVar[dict[str, str]] = {
         "license": "Apache-2.0 (this package)",
         "needs": "nothing more",
-        "cost": "about 50,000 reports per CPU second",
+        "cost": "next to nothing",
     }
 
     def score(self, pairs: Sequence[TextPair]) -> list[Judgement]:
@@ -111,7 +111,7 @@ class Bleu4Judge:
     describe: ClassVar[dict[str, str]] = {
         "license": "Apache-2.0 (sacrebleu)",
         "needs": "nothing more",
-        "cost": "about 7,000 reports per CPU second",
+        "cost": "next to nothing",
     }
 
     def __init__(self) -> None:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chexalign.engines.device import is_out_of_memory
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, AskError, Completion, Decoding, Policy
-from chexalign.policy.memory import is_out_of_memory
 
 
 @dataclass(slots=True)

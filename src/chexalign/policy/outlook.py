@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chexalign.engines.device import device_here
 from chexalign.policy.base import Ask, AskError, Precision
 from chexalign.policy.families import family_of
 from chexalign.policy.memory import bytes_per_prompt, free_bytes
-from chexalign.policy.source import device_here
 
 
 @dataclass(frozen=True, slots=True)

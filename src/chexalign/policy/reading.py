@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chexalign.engines.device import is_out_of_memory
 from chexalign.errors import UserError
-from chexalign.policy.memory import is_out_of_memory
 
 
 @contextmanager

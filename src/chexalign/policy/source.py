@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from chexalign.engines.device import device_here
 
 if TYPE_CHECKING:
     from chexalign.policy.base import Policy, Precision
@@ -50,13 +51,3 @@ class EndpointSource:
         from chexalign.policy.endpoint import endpoint_policy
 
         return endpoint_policy(self.spec)
-
-
-def device_here() -> str:
-    """The GPU of this worker process, one after the other, or "cpu"."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    number = multiprocessing.current_process()._identity  # (1,), (2,), ... in a pool; () in the main process
-    return f"cuda:{(number[-1] - 1 if number else 0) % torch.cuda.device_count()}"
