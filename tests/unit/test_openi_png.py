@@ -127,3 +127,11 @@ def test_without_any_views_the_table_is_asked_for(root, monkeypatch):
 def test_more_than_there_is_is_refused(root):
     with pytest.raises(UserError, match="asks for 11 studies"):
         OpenI(split={"test": 11}, root=root).items()
+
+
+def test_a_link_out_of_the_folder_is_not_followed(root, tmp_path):
+    path = root / "NLMCXR_png/CXR1_IM-0001-1001.png"
+    path.rename(tmp_path / "outside.png")
+    path.symlink_to(tmp_path / "outside.png")
+    items, dropped = OpenI(split={"test": 9}, root=root).items()
+    assert (len(items), dropped["image_outside_the_folder"]) == (9, 1)

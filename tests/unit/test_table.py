@@ -161,6 +161,14 @@ def test_a_file_that_is_no_table(tmp_path, name, content, why):
     assert why in caught.value.why
 
 
+def test_images_inside_a_table_are_for_another_dataset(tmp_path):
+    for n, cell in enumerate(({"bytes": b"x", "path": None}, [{"bytes": b"x", "path": None}], b"x")):
+        row = {"id": "a", "patient": "p", "images": cell, "findings": "Clear."}
+        with pytest.raises(UserError, match="holds the images themselves") as caught:
+            items_of(trees.write_table(tmp_path / f"t{n}.parquet", [row]))
+        assert "hf-disk" in caught.value.fix
+
+
 def test_too_few_and_no_file(rows, tmp_path):
     with pytest.raises(UserError, match="asks for 99"):
         items_of(trees.write_table(tmp_path / "t.csv", rows), split={"test": 99})

@@ -18,7 +18,7 @@ from pathlib import Path
 from chexalign.data import openi
 from chexalign.data.base import BEYOND, SPLIT_SEED, Item, assign_splits, held_out_first
 from chexalign.data.images import image_ref, of_the_views
-from chexalign.data.layout import need_root
+from chexalign.data.layout import inside, need_root
 from chexalign.data.openi_files import IMAGES, REPORTS, image_files, image_key, image_views, reports_path
 from chexalign.data.options import ReportOptions
 from chexalign.types import Study, View
@@ -80,4 +80,9 @@ class OpenI(ReportOptions):
         found = of_the_views(there, self.views)
         if not there:
             return [], "image_missing"
+        top = self.images or self.root
+        if top and any(
+            Path(path).is_symlink() and inside(top, Path(path).relative_to(top)) is None for path, _ in found
+        ):
+            return [], "image_outside_the_folder"
         return found, None if found else "no_image_of_the_views"

@@ -76,6 +76,7 @@ def _checked(
         if line is not None and not seen:
             seen = True
             _need_columns(line, columns, path)
+            _need_paths(line.get(columns.images), path)
         yield line
 
 
@@ -91,6 +92,17 @@ def _need_columns(row: Mapping[str, Any], columns: ColumnsSpec, path: Path) -> N
                 "CSV; where each study has a patient of its own, name the id's column for patient too."
                 + delimiter_said([str(column) for column in row]),
             )
+
+
+def _need_paths(cell: Any, path: Path) -> None:
+    """Refuses a table with images inside, which a Parquet file can hold."""
+    first = cell[0] if isinstance(cell, list) and cell else cell
+    if isinstance(first, dict | bytes):
+        raise UserError(
+            f"{path} holds the images themselves.",
+            "Paths of image files are read from that column, or images as Hugging Face datasets hold them.",
+            "For those, a struct of bytes and path, set data.source to hf-disk and data.root to the file's folder.",
+        )
 
 
 def _row(line: Mapping[str, Any], columns: ColumnsSpec, base: Path) -> tuple[str, TableRow] | None:
