@@ -17,7 +17,7 @@ from chexalign.recipe import OWN_PARAMETERS, Block, JudgeSpec, Recipe
 from chexalign.recipe_errors import Key, dotted, field_at, user_error
 
 _HERE = Path(__file__).resolve().parent
-_LAUNCHERS = ("accelerate", "slurm")  # folders beside the recipes, with files for those who start processes
+_OTHER_FILES = ("accelerate", "slurm", "grids")  # folders beside the recipes, with files of other kinds
 
 
 class _Loader(yaml.SafeLoader):
@@ -137,7 +137,7 @@ def recipe_names() -> list[str]:
     """The built-in recipes by name, such as "demo"; sorted."""
     folder = _recipes_folder()
     files = [path.relative_to(folder) for path in folder.rglob("*.yaml")]
-    return sorted(path.with_suffix("").as_posix() for path in files if path.parts[0] not in _LAUNCHERS)
+    return sorted(path.with_suffix("").as_posix() for path in files if path.parts[0] not in _OTHER_FILES)
 
 
 def find_recipe(path: Path | str) -> Path:

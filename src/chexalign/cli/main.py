@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("chexalign.cli.export", "write the pairs for another trainer"),
     "train": ("chexalign.cli.train", "align the policy on the pairs"),
     "evaluate": ("chexalign.cli.evaluate", "compare policies, with intervals"),
+    "sweep": ("chexalign.cli.sweep", "search the parameters of training on the validation split"),
     "report": ("chexalign.cli.report", "write report.html"),
     "explain": ("chexalign.cli.explain", "show every value of a recipe and where it came from"),
     "plan": ("chexalign.cli.plan", "check a recipe and show its stages, before anything is spent"),
