@@ -134,9 +134,19 @@ def told(error: BaseException) -> str:
 
 
 def redact_tracebacks() -> None:
-    """Makes Python print the errors that nobody catches in this process as `told` tells them."""
-    sys.excepthook = lambda kind, error, trace: print(told(error), end="", file=sys.stderr)
-    threading.excepthook = lambda args: print(told(args.exc_value), end="", file=sys.stderr) if args.exc_value else None
+    """Makes Python print the errors that nobody catches in this process as `told` tells them.
+
+    Where a debugger or a test runner has hooks of its own, they stay.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda kind, error, trace: _print(error)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda args: _print(args.exc_value)
+
+
+def _print(error: BaseException | None) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        print(told(error), end="", file=sys.stderr)
 
 
 def check_license(url: str, license: str, *, endpoint_is_mine: bool) -> None:
