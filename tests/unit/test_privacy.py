@@ -78,6 +78,7 @@ def test_nothing_else_goes_online(environ, monkeypatch, value):
     assert environ["HF_HUB_OFFLINE"] == "1"
 
 
+@pytest.mark.slow  # it imports them
 def test_the_libraries_that_are_installed_read_the_switches(environ):
     code = """
 from chexalign.privacy import go_offline
