@@ -371,12 +371,16 @@ def test_prepare_counts_headers_and_prints_no_value(tmp_path, capsys):
         lines.append({"id": f"s{i}", "patient": f"p{i}", "images": f"{i}.dcm", "findings": "Clear.", "split": "test"})
     table = tmp_path / "studies.jsonl"
     table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    left = tmp_path / "out" / "images" / ".x.png.abc.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()  # by a process that was killed while it wrote
     given = ["data", "prepare", "table", "--root", str(table), "--out", str(tmp_path / "out"), "--split", "test=3"]
     assert main.main(given) == 0
     said = capsys.readouterr()
     assert "of 3 images 1 are said to have text in their pixels, 0 do not say" in said.err
     assert "PatientName 3" in said.err
     assert "Canary" not in said.err + said.out
+    assert not left.exists()
 
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -194,7 +194,7 @@ def _made(
     workers: int,
 ) -> Manifest:
     _claim(folder, table.folder, key.config)
-    atomic.make_folder(folder.images)
+    atomic.remove_leftovers(atomic.make_folder(folder.images))
     return run_parts(table, worker, key=key, n_parts=n_parts, workers=workers, dropped_before=dropped)
 
 

@@ -47,7 +47,7 @@ class Stages:
         items, dropped = dataset.items()
         worker = StudiesWorker(dataset, items, self.run.images, part_size=_STUDIES_PER_PART)
         del items  # the worker has them packed
-        atomic.make_folder(self.run.images)
+        atomic.remove_leftovers(atomic.make_folder(self.run.images))
         return run_parts(
             table, worker, key=key, n_parts=worker.n_parts, workers=self.recipe.workers, dropped_before=dropped
         )
@@ -60,7 +60,7 @@ class Stages:
         key = StageKey("questions", {}, {"source": spec.source, "options": {n: str(v) for n, v in options.items()}}, 0)
         items, dropped = source.items()
         worker = QuestionsWorker(source, items, self.run.images, part_size=_STUDIES_PER_PART)
-        atomic.make_folder(self.run.images)
+        atomic.remove_leftovers(atomic.make_folder(self.run.images))
         return run_parts(
             self.run.questions(spec.source),
             worker,
