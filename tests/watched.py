@@ -92,8 +92,8 @@ class Watched:
         return [event for event in self.events if is_outward(event.kind, event.told)]
 
 
-def watched(arguments: Sequence[str], folder: Path, *, timeout: float = 300) -> Watched:
-    """Runs `chexalign` with these arguments under the hook, whose module and log go to the folder."""
+def watched(arguments: Sequence[str], folder: Path, *, timeout: float = 300, **variables: str) -> Watched:
+    """Runs `chexalign` with these arguments and variables under the hook, whose module and log go to the folder."""
     hook, log = folder / "hook", folder / "audit.log"
     hook.mkdir(parents=True)
     (hook / "sitecustomize.py").write_text(_HOOK)
@@ -104,6 +104,6 @@ def watched(arguments: Sequence[str], folder: Path, *, timeout: float = 300) -> 
         text=True,
         timeout=timeout,
         check=False,
-        env=os.environ | {"PYTHONPATH": path, _LOG: str(log)},
+        env=os.environ | variables | {"PYTHONPATH": path, _LOG: str(log)},
     )
     return Watched(done, [Event(*ast.literal_eval(line)) for line in log.read_text().splitlines()])

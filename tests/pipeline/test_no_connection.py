@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_server import Reply, serve, whole
 from tests.watched import Watched, is_outward, watched
 
 pytestmark = [
@@ -83,3 +84,15 @@ def test_the_watch_sees_what_a_judge_asks_elsewhere(tmp_path: Path) -> None:
     found = watched(["probe", "green_style", "--reports", str(reports), *settings], tmp_path)
     assert {event.kind for event in found.outward} == {"socket.getaddrinfo"}, found.done.stderr
     assert "nowhere.invalid" in str(found.outward[0].told)
+
+
+def test_a_server_on_this_machine_is_reached_without_the_proxies_of_the_environment(tmp_path: Path) -> None:
+    reports = tmp_path / "reports.txt"
+    reports.write_text("No effusion is seen.\nThe heart is enlarged.\n")
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://192.0.2.1:3128")
+    with serve(lambda body, _: Reply(whole(body))) as server:
+        options = [f"url={server.url}", "model=m", "retries=0"]
+        settings = [part for item in options for part in ("--set", item)]
+        found = watched(["probe", "green_style", "--reports", str(reports), *settings], tmp_path, **proxies)
+    assert found.outward == [], found.done.stderr
+    assert any(event.told[1][0] == "127.0.0.1" for event in found.of("socket.connect"))
