@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -147,7 +148,8 @@ class Table(Generic[R]):
         """The rows of one written part."""
         import pyarrow.parquet as pq
 
-        return [self._from_plain(row) for row in pq.read_table(self.part_path(index), schema=self.schema()).to_pylist()]
+        revive: Callable[[Any], R] = _reviver(cast(Any, self.record))
+        return [revive(row) for row in pq.read_table(self.part_path(index), schema=self.schema()).to_pylist()]
 
     def column(self, index: int, name: str) -> list[Any]:
         """One column of one written part; the others are not read."""
@@ -165,9 +167,6 @@ class Table(Generic[R]):
         import pyarrow as pa
 
         return pa.schema([_arrow_field(name, hint) for name, hint in self._hints.items()])
-
-    def _from_plain(self, row: dict[str, Any]) -> R:
-        return self.record(**{name: _revive(row[name], hint) for name, hint in self._hints.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -224,15 +223,21 @@ def _arrow_type(hint: Any) -> pa.DataType:
     raise TypeError(f"no Arrow type for {hint}")
 
 
-def _revive(value: Any, hint: Any) -> Any:
+@functools.cache
+def _reviver(hint: Any) -> Callable[[Any], Any]:
+    """What turns a plain value back into what the hint says, made once per hint: a table has millions of values."""
     hint, _ = _unwrap(hint)
-    if value is None:
-        return None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and args[-1] is Ellipsis:
-        return tuple(_revive(v, args[0]) for v in value)
+        each = _reviver(args[0])
+        return lambda value: None if value is None else tuple([each(v) for v in value])
     if origin is tuple:
-        return tuple(value.values()) if isinstance(value, dict) else tuple(value)
+        return lambda value: None if value is None else tuple(value.values() if isinstance(value, dict) else value)
     if dataclasses.is_dataclass(hint):
-        return cast(Any, hint)(**{n: _revive(value[n], h) for n, h in typing.get_type_hints(hint).items()})
+        record, fields = cast(Any, hint), {n: _reviver(h) for n, h in typing.get_type_hints(hint).items()}
+        return lambda value: None if value is None else record(**{n: f(value[n]) for n, f in fields.items()})
+    return _as_is
+
+
+def _as_is(value: Any) -> Any:
     return value
