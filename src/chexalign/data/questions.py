@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from chexalign import ids
 from chexalign.data.base import SPLIT_SEED, DropStudyError
+from chexalign.data.drawn import Drawing, write_drawn
 from chexalign.data.images import image_ref
 from chexalign.data.layout import kept_in
 from chexalign.spread import PartResult
@@ -82,7 +83,7 @@ class QuestionItem:
     study: str
     patient: str
     split: str  # train, validation or test
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Picture | Drawing, ...]
     drafts: tuple[Draft, ...]
 
 
@@ -139,18 +140,31 @@ class QuestionsWorker:
         dropped = Counter[str]()
         for item in self.items[index * self.part_size : (index + 1) * self.part_size]:
             try:
-                images = tuple(map(self._image, item.pictures))
+                images, marks = self._images(item)
             except DropStudyError as e:
                 dropped[str(e)] += len(item.drafts)
                 continue
             for draft in item.drafts:
                 try:
-                    rows.append(self._question(item, draft, images))
+                    rows.append(self._question(item, draft, images, marks))
                 except DropStudyError as e:
                     dropped[str(e)] += 1
                 except ValueError:  # what the record refuses
                     dropped["contradictory_question"] += 1
         return PartResult(rows, dict(dropped))
+
+    def _images(self, item: QuestionItem) -> tuple[tuple[ImageRef, ...], tuple[Evidence, ...]]:
+        """The images of an item, and the boxes that were marked while they were drawn."""
+        images: list[ImageRef] = []
+        marks: list[Evidence] = []
+        for at, picture in enumerate(item.pictures):
+            if isinstance(picture, Picture):
+                images.append(self._image(picture))
+            else:
+                drawn = picture.draw()
+                marks += (replace(mark, image=at) for mark in drawn.marks)
+                images.append(write_drawn(picture, drawn, self.images))
+        return tuple(images), tuple(marks)
 
     def _image(self, picture: Picture) -> ImageRef:
         path = Path(picture.path)
@@ -158,7 +172,9 @@ class QuestionsWorker:
             path = kept_in(Path(picture.top), path, "image")
         return image_ref(path, picture.view, role=picture.role, into=self.images)
 
-    def _question(self, item: QuestionItem, draft: Draft, images: tuple[ImageRef, ...]) -> Question:
+    def _question(
+        self, item: QuestionItem, draft: Draft, images: tuple[ImageRef, ...], marks: tuple[Evidence, ...]
+    ) -> Question:
         boxes = tuple(box.evidence(images) for box in draft.boxes)
         return Question(
             id=ids.digest("question", self.source.name, item.study, draft.task, draft.name),
@@ -176,5 +192,5 @@ class QuestionsWorker:
             source=self.source.name,
             license=self.source.license,
             rationale=draft.rationale,
-            evidence=draft.evidence + boxes,
+            evidence=draft.evidence + boxes + marks,
         )

@@ -1,0 +1,138 @@
+"""Phantoms for questions: whole ones, and ones with a mark on the place of a single code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Literal
+
+from chexalign.data.base import DropStudyError
+from chexalign.data.drawn import Drawn
+from chexalign.data.marks import Mark, marked
+from chexalign.types import Evidence, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_LEAST = 10.0  # of 255: what a code changes less than this, averaged over 3 x 3 pixels, is not seen
+_LARGEST = 0.35  # of the image; a box that is larger marks nothing
+_FREE = 6.0  # of 255: the mean change by other codes up to which a region counts as free of findings
+_JOIN_PX = 2 / 128  # of the image: parts of a finding that are nearer than this are one
+
+
+@dataclass(frozen=True, slots=True)
+class Phantom:
+    """The phantom of a patient with some codes."""
+
+    codes: tuple[str, ...]
+    seed: int
+    size_px: int
+    view: Literal["frontal", "lateral"] = "frontal"
+    role: Role = "current"
+
+    def draw(self) -> Drawn:
+        """The phantom. Cost: some 10 ms at 128 px."""
+        return Drawn(_png(_render(self.codes, self)), self.size_px, self.size_px)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPhantom:
+    """A frontal phantom with a mark where one code is drawn; the evidence is the box around that."""
+
+    codes: tuple[str, ...]
+    code: str
+    finding: str  # what the code is called
+    mark: Mark
+    seed: int
+    size_px: int
+    view: Literal["frontal"] = "frontal"
+    role: Role = "current"
+
+    def draw(self) -> Drawn:
+        """The marked phantom. Cost: two phantoms.
+
+        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark.
+        """
+        shown = _render(self.codes, self)
+        without = _render([code for code in self.codes if code != self.code], self)
+        mask, box = changed(shown, without)
+        return _marked(shown, mask, box, self.mark, Evidence("box", self.finding, image=0, box=box))
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyRegion:
+    """A frontal phantom with a mark where a code would be drawn that this patient does not have."""
+
+    codes: tuple[str, ...]
+    code: str
+    finding: str
+    mark: Mark
+    seed: int
+    size_px: int
+    view: Literal["frontal"] = "frontal"
+    role: Role = "current"
+
+    def draw(self) -> Drawn:
+        """The marked phantom; the place is as large and where it is in patients with the code. Cost: three phantoms.
+
+        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, region_not_free.
+        """
+        import numpy as np
+
+        shown, healthy = _render(self.codes, self), _render((), self)
+        mask, box = changed(_render((*self.codes, self.code), self), shown)
+        if np.abs(shown.astype(float) - healthy)[mask].mean() > _FREE:
+            raise DropStudyError("region_not_free")
+        absent = Evidence("box", self.finding, present=False, image=0, box=box)
+        return _marked(shown, mask, box, self.mark, absent)
+
+
+def changed(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Where two phantoms of one patient differ most: a mask, and left, top, right and bottom as fractions.
+
+    Both are uint8 [n, n]. Of several places, such as the two sides of a bilateral finding, it is the strongest.
+    Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark.
+    """
+    import numpy as np
+    from scipy import ndimage
+
+    n = len(one)
+    difference = np.abs(one.astype(float) - other)
+    seen = ndimage.uniform_filter(difference, 3) >= _LEAST
+    if not seen.any():
+        raise DropStudyError("finding_not_visible")
+    places, count = ndimage.label(ndimage.binary_dilation(seen, iterations=max(1, round(_JOIN_PX * n))))
+    strength = ndimage.sum_labels(difference * seen, places, range(1, count + 1))
+    mask = seen & (places == 1 + int(np.argmax(strength)))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top, right, bottom = (int(at) for at in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    if (right - left) * (bottom - top) > _LARGEST * n * n:
+        raise DropStudyError("finding_too_large_to_mark")
+    return mask, (round(left / n, 6), round(top / n, 6), round(right / n, 6), round(bottom / n, 6))
+
+
+def _marked(
+    shown: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], mark: Mark, evidence: Evidence
+) -> Drawn:
+    import numpy as np
+    from PIL import Image
+
+    n = len(shown)
+    left, top, right, bottom = (at * n for at in box)
+    image = marked(Image.fromarray(shown), (left, top, right, bottom), mark, mask=mask)
+    return Drawn(_png(np.asarray(image)), n, n, (evidence,))
+
+
+def _render(codes: Sequence[str], of: Phantom | MarkedPhantom | EmptyRegion) -> np.ndarray:
+    from chexalign.demo.phantom import render
+
+    return render(codes, view=of.view, seed=of.seed, size_px=of.size_px)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
