@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import struct
@@ -18,6 +19,7 @@ from chexalign.data import images as reading
 from chexalign.data.base import DropStudyError
 from chexalign.data.images import Limits, image_ref
 from chexalign.data.layout import inside
+from chexalign.data.table import Table
 from chexalign.errors import UserError
 from chexalign.policy.hf import open_image
 from tests.dicoms import ramp
@@ -269,6 +271,21 @@ def test_a_root_that_is_a_link_is_no_way_out(tmp_path):
     (tmp_path / "real" / "b.png").symlink_to("a.png")
     (tmp_path / "root").symlink_to("real")
     assert inside(tmp_path / "root", "b.png") == tmp_path / "root" / "b.png"
+
+
+def test_a_table_counts_paths_and_links_that_lead_out(tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    root.mkdir()
+    other.mkdir()
+    saved(other / "a.png", Image.fromarray(NOISE))
+    saved(root / "good.png", Image.fromarray(NOISE))
+    (root / "linked.png").symlink_to(other / "a.png")
+    names = ["good.png", "linked.png", "../other/a.png"]
+    rows = [{"id": name, "patient": name, "images": name, "findings": "Clear.", "split": "test"} for name in names]
+    (root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items, dropped = Table(root=root / "t.jsonl", split={"test": 9}).items()
+    assert [item.id for item in items] == ["good.png"]
+    assert dropped == {"image_outside_the_folder": 2}
 
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "images"
