@@ -20,10 +20,10 @@ pytestmark = [
 ]
 
 SMALL = [
-    "data.split={sft: 16, prefer: 8, validation: 4, test: 8}",
+    "data.split={sft: 8, prefer: 8, validation: 2, test: 6}",
     "policy.tiny={vision_epochs: 1, language_epochs: 1, caption_epochs: 1, variants: 1}",
     "sft={epochs: 1, learning_rate: 2.0e-3, global_batch: 8}",
-    "arms={dpo: {judge: bertscore, pairs: {rule: best_worst}}}",
+    "arms={dpo: {judge: chexpert, pairs: {rule: best_worst}}}",
     "sample={n: 2, temperature: 1.0, max_new_tokens: 16, part_size: 4}",
     "evaluate={metrics: [chexpert, bertscore], bootstrap: 20, level: 0.90}",
     "workers=2",
