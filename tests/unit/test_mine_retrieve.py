@@ -18,6 +18,12 @@ from chexalign.mine.variants import VARIANTS, weights_of
 N, WIDTH = 900, 24
 
 
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def filtered(request, monkeypatch):
+    """Products in either format, whatever is fastest here."""
+    monkeypatch.setattr("chexalign.mine.exact.fastest", lambda n, width: request.param)
+
+
 def gallery(n=N, *, width=WIDTH, templates=0, seed=1):
     """Random features; with `templates` texts and findings are drawn from so many, so that most distances are ties."""
     rng = np.random.default_rng(seed)
@@ -67,14 +73,14 @@ def check(found, wanted):
 
 @pytest.mark.parametrize("templates", [0, 5], ids=["distinct", "templates"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_neighbors_are_those_of_the_dense_loop(variant, templates):
+def test_neighbors_are_those_of_the_dense_loop(variant, templates, filtered):
     others = gallery(templates=templates)
     seeds = others.take(range(0, N, 31))
     for memory_mb in (1, 1024):  # many blocks, and one
         check(search(seeds, others, variant, k=20, memory_mb=memory_mb), expected(seeds, others, VARIANTS[variant], 20))
 
 
-def test_weights_are_free_and_may_be_negative():
+def test_weights_are_free_and_may_be_negative(filtered):
     others = gallery()
     weights = {"question": 0.3, "image": -1.7, "findings": 2.5}
     seeds = others.take(range(10))
@@ -83,7 +89,7 @@ def test_weights_are_free_and_may_be_negative():
     check(same, expected(seeds, others, weights, 7))
 
 
-def test_ties_go_to_the_lower_row_however_many_there_are(monkeypatch):
+def test_ties_go_to_the_lower_row_however_many_there_are(monkeypatch, filtered):
     """The same vectors over and over, more of them in doubt than are let wait: they are thinned and settled."""
     monkeypatch.setattr("chexalign.mine.exact._MANY", 50)
     monkeypatch.setattr("chexalign.mine.exact._SEEDS_AT_ONCE", 4)
@@ -93,7 +99,7 @@ def test_ties_go_to_the_lower_row_however_many_there_are(monkeypatch):
         check(search(seeds, others, "q+e", k=k, memory_mb=1), expected(seeds, others, VARIANTS["q+e"], k))
 
 
-def test_near_ties_are_told_apart_by_float64():
+def test_near_ties_are_told_apart_by_float64(filtered):
     """Rows that differ by less than float32 can see, the nearest of them last."""
     rng = np.random.default_rng(3)
     base = rng.standard_normal(WIDTH)
@@ -108,7 +114,7 @@ def test_near_ties_are_told_apart_by_float64():
     assert not np.array_equal(found.rows[0], np.arange(30))
 
 
-def test_float16_files_and_vectors_without_direction():
+def test_float16_files_and_vectors_without_direction(filtered):
     others = gallery(60)
     values = others.features["question"].source.copy()
     values[[3, 7]] = 0
@@ -132,7 +138,7 @@ def test_the_length_of_a_vector_does_not_matter(scale):
     assert np.array_equal(*found) or scale == 1e-38  # where float32 itself has few digits left
 
 
-def test_no_neighbor_is_of_an_evaluated_patient():
+def test_no_neighbor_is_of_an_evaluated_patient(filtered):
     others = gallery(templates=4)
     seeds = others.take(range(0, 60, 7))
     evaluated = {f"p{i}" for i in range(0, 300, 2)} | {"p-unknown"}
@@ -143,7 +149,7 @@ def test_no_neighbor_is_of_an_evaluated_patient():
         check(found, expected(seeds, others, VARIANTS["q+e+d+v"], 40, barred=rows))
 
 
-def test_own_items_are_no_neighbors():
+def test_own_items_are_no_neighbors(filtered):
     others = gallery()
     seeds = others.take([5, 6, 100])
     found = search(seeds, others, "q+v", k=N - 1)

@@ -1,8 +1,9 @@
 """The nearest items of each seed by a search of the whole gallery, block by block, at the exactness of float64.
 
-Every inner product is computed in float32. That is off by no more than a bound that is known, so a row whose float32
-product is further than that from the best so far cannot be among the nearest; the few rows that remain are compared
-in float64. The result is that of a search in float64 throughout, ties included, at the cost of one in float32.
+Every inner product is computed in float32, or in bfloat16 where the machine multiplies much faster in it. That is off
+by no more than a bound that is known, so a row whose product is further than that from the best so far cannot be among
+the nearest; the few rows that remain are compared in float64. The result is that of a search in float64 throughout,
+ties included, at the cost of one in the fast format.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from chexalign.mine.distance import DECIMALS, Floats, Measure, Rows
+from chexalign.mine.filter import Filter, fastest
 
 _SEEDS_AT_ONCE = 1024
 _MOST_ROWS, _FEWEST_ROWS = 16_384, 256
@@ -39,26 +41,26 @@ def nearest(
 
     There must be k rows for every seed. `memory_mb` bounds what is held besides the features of the seeds and the
     result; the gallery is read once, a block at a time.
-    Cost: 2 * seeds * gallery * width operations in float32.
+    Cost: 2 * seeds * gallery * width operations in the fast format.
     """
-    queries = measure.queries()
-    queries32 = torch.from_numpy(queries.astype(np.float32))
-    best = _Best(measure, queries, k)
-    rows_at_once = _rows_at_once(measure.width, memory_mb)
-    own = torch.empty(rows_at_once, measure.width)
-    products = torch.empty(min(_SEEDS_AT_ONCE, len(queries)) * rows_at_once)
     with _threads(threads):
+        queries = measure.queries()
+        near = Filter(measure, queries, fastest(len(queries) * len(measure.gallery), measure.width))
+        best = _Best(measure, queries, k, near.relative)
+        rows_at_once = _rows_at_once(measure.width, memory_mb)
+        own = torch.empty(rows_at_once, measure.width)
+        products = torch.empty(min(_SEEDS_AT_ONCE, len(queries)) * rows_at_once, dtype=near.dtype)
         for start in range(0, len(measure.gallery), rows_at_once):
             stop = min(start + rows_at_once, len(measure.gallery))
             keep = ~barred.rows[start:stop]
-            block = measure.block(start, stop, keep, own)
-            numbers = start + np.flatnonzero(keep)
+            block, lost = near.rows(measure.block(start, stop, keep, own))
+            numbers, error = start + np.flatnonzero(keep), near.error(lost)
             for first in range(0, len(queries), _SEEDS_AT_ONCE):
-                chunk = queries32[first : first + _SEEDS_AT_ONCE]
+                chunk = near.queries[first : first + _SEEDS_AT_ONCE]
                 out = products[: len(chunk) * len(block)].view(len(chunk), len(block))
                 torch.mm(chunk, block.T, out=out)
                 _forbid(out, first, numbers, barred)
-                best.offer(out, first, numbers)
+                best.offer(out, first, numbers, error[first : first + len(chunk)])
             best.prune()
         return best.result()
 
@@ -69,37 +71,42 @@ class _Best:
     Of each pair a product is known and how far it can be off: not at all once it was computed in float64.
     """
 
-    def __init__(self, measure: Measure, queries: Floats, k: int) -> None:
-        self.measure, self.queries, self.k = measure, queries, k
+    def __init__(self, measure: Measure, queries: Floats, k: int, relative: float) -> None:
+        self.measure, self.queries, self.k, self.relative = measure, queries, k, relative
         self.many = max(_MANY_PER_NEIGHBOR * k * len(queries), _MANY)
-        self.error = measure.error(queries)
         self.floor = np.full(len(queries), -np.inf)  # the k-th best product is surely no lower
         self.seeds, self.rows = np.empty(0, np.intp), np.empty(0, np.intp)
         self.products, self.slack = np.empty(0), np.empty(0)
 
-    def offer(self, products: torch.Tensor, first: int, numbers: Rows) -> None:
-        """Takes up those of a block [seeds, rows] that may be among the nearest."""
+    def offer(self, products: torch.Tensor, first: int, numbers: Rows, error: Floats) -> None:
+        """Takes up those of a block [seeds, rows] that may be among the nearest, each off by `error` at most."""
         n = len(products)
-        error = torch.from_numpy(self.error[first : first + n])
-        least = torch.from_numpy(self.floor[first : first + n]) - error
-        found = products >= least.float().nextafter(torch.tensor(-torch.inf))[:, None]
-        if np.count_nonzero(found.numpy()) > _MANY_PER_NEIGHBOR * n * self.k and products.shape[1] > self.k:
-            own = products.topk(self.k, dim=1).values[:, -1].double()
-            least = torch.maximum(least, own - 2 * error)
-            found = products >= least.float().nextafter(torch.tensor(-torch.inf))[:, None]
-        pairs = np.flatnonzero(found.numpy())
+        floor = self.floor[first : first + n]
+        found = self._reach(products, floor - error)
+        if np.count_nonzero(found) > _MANY_PER_NEIGHBOR * n * self.k and products.shape[1] > self.k:
+            own = products.topk(self.k, dim=1).values[:, -1].double().numpy()
+            surely = np.where(np.isfinite(own), own - error - self.relative * np.abs(own), -np.inf)
+            found = self._reach(products, np.maximum(floor, surely) - error)
+        pairs = np.flatnonzero(found)
         seeds, columns = np.divmod(pairs, max(products.shape[1], 1))
-        values = products.numpy().ravel()[pairs].astype(np.float64)
+        values = products.view(-1)[torch.from_numpy(pairs)].double().numpy()
         real = values > -np.inf  # not forbidden
-        seeds, columns, values = seeds[real] + first, columns[real], values[real]
+        seeds, columns, values = seeds[real], columns[real], values[real]
         self._keep(
-            np.concatenate([self.seeds, seeds]),
+            np.concatenate([self.seeds, seeds + first]),
             np.concatenate([self.rows, numbers[columns]]),
             np.concatenate([self.products, values]),
-            np.concatenate([self.slack, self.error[seeds]]),
+            np.concatenate([self.slack, error[seeds] + self.relative * np.abs(values)]),
         )
         if len(self.seeds) > self.many:
             self.prune()
+
+    def _reach(self, products: torch.Tensor, least: Floats) -> npt.NDArray[np.bool_]:
+        """[seeds, rows]: which products plus their relative error reach a number, rounded so that none is missed."""
+        least = least / np.where(least > 0, 1 + self.relative, 1 - self.relative)
+        below = torch.from_numpy(least).to(products.dtype)
+        below = below.nextafter(torch.tensor(-torch.inf, dtype=products.dtype))
+        return (products >= below[:, None]).numpy()
 
     def prune(self) -> None:
         """Drops what cannot be among the nearest any more; compares in float64 when too much is in doubt."""
@@ -122,7 +129,7 @@ class _Best:
         doubt = np.flatnonzero(self.slack > 0)
         exact = self.measure.exact(self.queries, self.seeds[doubt], self.rows[doubt])
         if (np.abs(exact - self.products[doubt]) > self.slack[doubt]).any():
-            raise RuntimeError("float32 products are less exact than float32 is: is a faster precision switched on?")
+            raise RuntimeError("products are less exact than their format is: is a faster precision switched on?")
         self.products[doubt], self.slack[doubt] = exact, 0.0
         distances = np.round(self.measure.constant - self.products, DECIMALS)
         order = np.lexsort((self.rows, distances, self.seeds))
