@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chexalign.store import Table
+from chexalign.store import Manifest, Table
 from chexalign.types import Answer, Candidate, ImageRef, Pair, Prediction, Prompt, Question, Score, Study
 
 SFT = "sft"
@@ -89,6 +89,13 @@ class RunFolder:
     def estimates(self) -> Path:
         """Every number with its interval."""
         return self.root / "estimates.json"
+
+    @property
+    def normalizer(self) -> str:
+        """What was done to the references of the studies, by name; every number that compares with them rests on it."""
+        manifest = Manifest.load(self.studies.folder)
+        blocks = manifest.config.get("blocks", []) if manifest else []
+        return str(blocks[0].get("normalizer", "raw")) if blocks else "raw"
 
     @property
     def report(self) -> Path:

@@ -1,5 +1,6 @@
 """A recipe with questions learns from some of them, asks the others, and tells what alignment costs."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +73,7 @@ def test_questions_are_learned_from_and_asked(settings, runs_folder, capsys):
     assert "task.view.accuracy" in {c.metric for c in numbers.comparisons}
     assert by["verbosity_vs_sft", "dpo", None].n == 4
     assert [v.judge for v in numbers.length] == ["letters"]
+    assert json.loads(run.estimates.read_text())["references"] == run.normalizer == "raw"
     before = run.estimates.read_bytes()
     assert main.main(["run", "quick", "--runs", str(runs_folder), *settings]) == 0
     assert run.estimates.read_bytes() == before

@@ -68,7 +68,8 @@ def write_estimates(
     add_reports(numbers, truth, results, spec=spec, judges=judges, learned_from=learned_from, seed=key.seed)
     if questions is not None:
         add_answers(numbers, run, questions, spec=spec, policies=[SFT, *learned_from], seed=key.seed)
-    atomic.write_json(run.estimates, {"fingerprint": key.fingerprint, **numbers.plain()})
+    about = {"fingerprint": key.fingerprint, "references": run.normalizer}
+    atomic.write_json(run.estimates, about | numbers.plain())
     return numbers.estimates
 
 

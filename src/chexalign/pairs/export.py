@@ -38,7 +38,15 @@ def export(
     name = PARQUET if parquet_schema(format) else JSONL
     atomic.write_file(to / name, lambda temporary: _write(temporary, written, format))
     licenses = sorted({row.study.license for row in rows})
-    told = card(name, format, rows=len(written), columns=list(written[0]), licenses=licenses, source=source)
+    told = card(
+        name,
+        format,
+        rows=len(written),
+        columns=list(written[0]),
+        licenses=licenses,
+        source=source,
+        normalizer=run.normalizer,
+    )
     atomic.write_text(to / CARD, told)
     manifest = Manifest(
         stage="export",

@@ -9,7 +9,16 @@ from chexalign import __version__
 from chexalign.store import Manifest
 
 
-def card(file: str, kind: str, *, rows: int, columns: Sequence[str], licenses: Sequence[str], source: Manifest) -> str:
+def card(
+    file: str,
+    kind: str,
+    *,
+    rows: int,
+    columns: Sequence[str],
+    licenses: Sequence[str],
+    source: Manifest,
+    normalizer: str,
+) -> str:
     """The card as Markdown, with the header by which `datasets` finds the file; it holds no report text."""
     blocks = json.dumps(source.config.get("blocks", []))
     lost = ", ".join(f"{reason} {n}" for reason, n in source.dropped.items()) or "none"
@@ -32,6 +41,7 @@ def card(file: str, kind: str, *, rows: int, columns: Sequence[str], licenses: S
         f"| made from | {source.stage} of {source.rows} rows, content `{source.content}` |",
         f"| rule | `{blocks}` |",
         f"| prompts left out | {lost} |",
+        f"| references | normalized by `{normalizer}` before a judge compared with them |",
         f"| software | chexalign {__version__} |",
         "",
         "Texts were written by a policy and ordered by an automatic judge; no radiologist has read them.",
