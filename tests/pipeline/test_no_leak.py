@@ -69,11 +69,11 @@ def run(folder: Path) -> Watched:
         f"data={data}",
         "data.split={sft: 6, prefer: 6, validation: 2, test: 3}",
         f"policy={{model: {model}, max_images: 1}}",
-        "sft={epochs: 4, learning_rate: 5.0e-3, global_batch: 2}",
+        "sft={epochs: 2, learning_rate: 5.0e-3, global_batch: 2}",
         f"arms={{dpo: {{judge: rouge_l, pairs: {{rule: best_worst, min_margin: 1.0e-8}}, train: {train}}}}}",
-        "sample={n: 4, temperature: 1.0, max_new_tokens: 16, part_size: 3}",
+        "sample={n: 4, temperature: 1.0, max_new_tokens: 12, part_size: 3}",
         "evaluate={metrics: [rouge_l], bootstrap: 20, level: 0.90}",
-        "workers=2",
+        "workers=1",
     ]
     arguments = [part for item in settings for part in ("--set", item)]
     found = watched(["run", "quick", "--runs", str(folder / "runs"), *arguments], folder)
