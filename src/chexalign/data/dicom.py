@@ -109,7 +109,7 @@ def _stored(dataset: Any, data: bytes) -> Array:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps readers of images from warning of odd values: there would be a line per image, and some quote the header."""
+    """Keeps readers of images from warning of odd values: a line per image, and some of them quote the header."""
     import logging
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
