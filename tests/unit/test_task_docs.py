@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def test_there_is_a_page_with_what_a_reader_looks_for(name):
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert f"`{name}`" in text.splitlines()[0]
-    assert f"    chexalign data prepare {name} --root FOLDER" in text
+    root = " --root FOLDER" if "root" in inspect.signature(registry("questions").get(name)).parameters else ""
+    assert f"    chexalign data prepare {name}{root}" in text
     assert "**Where to get it.**" in text
     assert "## Counts" in text
     assert "## Known traps" in text

@@ -45,11 +45,11 @@ def marked(image: Image.Image, bounds: Bounds, mark: Mark, *, mask: np.ndarray |
 
 
 def _box(draw: ImageDraw.ImageDraw, size: tuple[int, int], bounds: Bounds, color: int, width: int, line: int) -> None:
-    """The bright line lies in the middle of the dark one."""
+    """The bright line lies in the middle of the dark one; what would lie outside the image is moved to its edge."""
     away = _MARGIN * max(size) + (width - line) / 2
-    left, top, right, bottom = bounds
-    corners = (max(left - away, 0), max(top - away, 0), min(right + away, size[0]) - 1, min(bottom + away, size[1]) - 1)
-    draw.rectangle(corners, outline=color, width=width)
+    left, right = (min(max(at, 0), size[0] - 1) for at in (bounds[0] - away, bounds[2] + away - 1))
+    top, bottom = (min(max(at, 0), size[1] - 1) for at in (bounds[1] - away, bounds[3] + away - 1))
+    draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=width)
 
 
 def _arrow(draw: ImageDraw.ImageDraw, size: tuple[int, int], bounds: Bounds, color: int, width: int) -> None:
