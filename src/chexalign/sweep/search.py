@@ -119,11 +119,10 @@ class Search:
         ]
 
     def _sampler(self, number: int) -> Any:
+        """TPE for the trial of that number. Those of a grid wait in a queue: GridSampler would shuffle them."""
         import optuna
 
         seed = ids.keyed_seed("sweep", self._seed, number) % 2**32
-        if self._choices:
-            return optuna.samplers.GridSampler(self._choices, seed=self._seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _distributions(self) -> dict[str, Any]:
@@ -131,8 +130,10 @@ class Search:
 
         found: dict[str, Any] = {key: CategoricalDistribution(values) for key, values in self._choices.items()}
         for key, r in self._ranges.items():
-            whole = IntDistribution(int(r.low), int(r.high), log=r.log)
-            found[key] = whole if r.whole else FloatDistribution(r.low, r.high, log=r.log)
+            if r.whole:
+                found[key] = IntDistribution(int(r.low), int(r.high), log=r.log)
+            else:
+                found[key] = FloatDistribution(r.low, r.high, log=r.log)
         return found
 
     def _check(self, folder: Path, about: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,6 @@ from chexalign.errors import UserError
 
 Grid = dict[str, tuple[str, ...]]  # key of the recipe -> values as they are written
 BLOCKS = ("train", "pairs")  # of the recipe, whose keys trials may differ in: what comes before, they share
-
-_RANGE = re.compile(r"^(?P<low>[^.\s](?:.*?[^.])?|[^.])\.\.(?P<high>[^:]+?)(?P<log>:log)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +74,25 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, Range]:
     ranges: dict[str, Range] = {}
     for text in texts:
         what, (key, _, bounds) = f"--range {text}", (part.strip() for part in text.partition("="))
-        found = _RANGE.match(bounds)
-        try:
-            low, high = (float(found[name]) for name in ("low", "high")) if found else (1.0, 0.0)
-        except ValueError:
-            low, high = 1.0, 0.0
-        if found is None or not low < high < float("inf") or (found["log"] and low <= 0):
+        found = _range(bounds)
+        if found is None:
             raise _mistake(what, "it must be LOW..HIGH with LOW below HIGH, and above 0 for :log", _RANGE_EXAMPLE)
         _check_key(key, ranges, what)
-        whole = all(re.fullmatch(r"[+-]?\d+", found[name].strip()) for name in ("low", "high"))
-        ranges[key] = Range(low, high, bool(found["log"]), whole)
+        ranges[key] = found
     return ranges
+
+
+def _range(text: str) -> Range | None:
+    """The range of a text such as "0.01..0.5:log"; None where it is none."""
+    bounds, colon, log = text.partition(":")
+    low_text, _, high_text = (part.strip() for part in bounds.partition(".."))
+    try:
+        low, high = float(low_text), float(high_text)
+    except ValueError:
+        return None
+    right = -math.inf < low < high < math.inf and (not colon or (log == "log" and low > 0))
+    whole = all(re.fullmatch(r"[+-]?[0-9]+", bound) for bound in (low_text, high_text))
+    return Range(low, high, bool(colon), whole) if right else None
 
 
 _RANGE_EXAMPLE = "write for example --range train.beta=0.01..0.5:log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import sys
 from collections import defaultdict
@@ -140,14 +141,18 @@ def _outcomes(trials: Sequence[Trial], workers: int) -> Iterator[Outcome]:
                 "The usual cause is too little memory for the number of workers.",
                 "Run the same command again with fewer --workers; it goes on where it stopped.",
             ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # such as Ctrl-C: a training would else be waited for to its end
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
 
 
 def _gpus() -> list[str]:
-    """The GPUs that this process sees, by the names that CUDA_VISIBLE_DEVICES takes."""
+    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them; it lets go of what it keeps of them."""
     import torch
 
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chexalign import atomic, ids
 from chexalign.errors import UserError
@@ -23,7 +23,9 @@ from chexalign.sweep.space import BLOCKS
 from chexalign.types import Pair, Prediction, Score
 from chexalign.workflow import Workflow
 
-SPLIT = "validation"  # what trials are compared on; the test split is for the one that was chosen
+SPLIT: Literal["validation"] = (
+    "validation"  # what trials are compared on; the test split is for the one that was chosen
+)
 
 
 @dataclass(frozen=True, slots=True)
