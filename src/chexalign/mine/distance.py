@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,14 +83,10 @@ class Measure:
         order, found, column = np.argsort(rows, kind="stable"), np.zeros(len(rows)), 0
         for _, f in self._of(self.gallery):
             own = np.ascontiguousarray(queries[:, column : column + f.shape[1]])
-
-            def add(start: int, f: Features = f, own: Floats = own) -> None:
+            for start in range(0, len(order), _PAIRS_AT_ONCE):
                 pairs = order[start : start + _PAIRS_AT_ONCE]
                 vectors, lengths = _long64(f.rows(rows[pairs]), f)
                 found[pairs] += np.einsum("pd,pd->p", own[seeds[pairs]], vectors) / lengths
-
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy computes in one thread each
-                list(pool.map(add, range(0, len(order), _PAIRS_AT_ONCE)))
             column += f.shape[1]
         return found
 

@@ -74,8 +74,10 @@ class Features:
         return np.memmap(self.source, self.dtype, mode="c", offset=offset, shape=(stop - start, width))
 
     def rows(self, indices: npt.NDArray[np.intp]) -> Array:
-        """A copy of the rows with these numbers, [len(indices), width]."""
-        return np.take(np.asarray(self.block(0, self.shape[0])), indices, axis=0)
+        """A copy of the rows with these numbers, [len(indices), width]; quick where they are near each other."""
+        first = int(indices.min(initial=self.shape[0]))
+        last = int(indices.max(initial=first - 1))
+        return np.take(np.asarray(self.block(first, last + 1)), indices - first, axis=0)
 
     @cached_property
     def _header(self) -> int:

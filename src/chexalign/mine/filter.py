@@ -32,7 +32,7 @@ class Filter:
         self.relative = 0.0
         if dtype == torch.bfloat16:
             self._lost = np.linalg.norm(queries - self.queries.double().numpy(), axis=1)
-            self.relative = 2.0**-8  # the product itself is rounded to 8 bits, which loses half of that
+            self.relative = 1.01 * 2.0**-9  # the product itself is rounded to 8 bits
 
     def rows(self, block: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The rows in the filter's format, and how much the one that lost most has lost."""
