@@ -19,74 +19,33 @@ from chexalign.judges.base import TextPair
 from chexalign.judges.chexpert import FINDINGS, CheXpertJudge, positives
 from chexalign.judges.lexical import Bleu4Judge, RougeLJudge
 from chexalign.judges.normalize import count_words
-from chexalign.present.data import Case, CaseImage, Claim, Curve, PairSet, ReportData, StageRow
+from chexalign.present.case import Case, CaseImage
+from chexalign.present.data import Claim, Curve, PairSet, ReportData, StageRow
 from chexalign.present.html import write_report
 from chexalign.present.tables import terminal_summary
 from chexalign.types import Estimate
 from report_sample_cases import CASES, SampleCase
-
-ARMS = ("dpo_label", "dpo_bertscore", "null_pairs")
-POLICIES = ("sft", *ARMS)
-METHOD = "percentile bootstrap, 1000 resamples of 581 clusters, seed 11"
-
-# metric: (value of sft, half of its interval, value of the control, differences of the arms, half of their intervals)
-NUMBERS: dict[str, tuple[float, float, float, tuple[float, float, float], float]] = {
-    "chexpert": (0.588, 0.028, 0.381, (0.041, -0.012, 0.004), 0.019),
-    "bertscore": (0.627, 0.009, 0.588, (0.007, 0.038, -0.006), 0.008),
-    "rouge_l": (0.281, 0.012, 0.233, (0.004, 0.021, -0.003), 0.010),
-    "bleu_4": (0.094, 0.008, 0.061, (0.001, 0.015, -0.002), 0.007),
-    "words": (24.9, 0.6, 25.3, (0.8, 5.2, -0.4), 0.7),
-    "words_vs_reference": (0.93, 0.03, 0.94, (0.03, 0.20, -0.02), 0.03),
-    "findings_per_report": (0.74, 0.05, 0.78, (0.21, -0.10, 0.02), 0.06),
-    "repetition": (0.006, 0.004, 0.005, (0.002, 0.021, 0.001), 0.005),
-    "truncated": (0.0, 0.0, 0.0, (0.0, 0.003, 0.0), 0.004),
-    "chexpert.micro_f1_13": (0.412, 0.031, 0.104, (0.077, -0.035, 0.006), 0.029),
-    "chexpert.macro_f1_13": (0.306, 0.034, 0.071, (0.049, -0.028, 0.008), 0.033),
-    "mesh.micro_f1_13": (0.431, 0.030, 0.107, (0.069, -0.041, 0.009), 0.030),
-    "mesh.macro_f1_13": (0.322, 0.036, 0.075, (0.038, -0.030, 0.002), 0.035),
-    "no_finding.micro_f1_1": (0.689, 0.027, 0.442, (-0.018, 0.012, 0.003), 0.022),
-    "no_finding.macro_f1_1": (0.689, 0.027, 0.442, (-0.018, 0.012, 0.003), 0.022),
-}
+from report_sample_numbers import ARMS, LEARNED_FROM, NUMBERS, POLICIES, made_up, more_estimates, more_numbers
 
 
 def estimates() -> list[Estimate]:
     rows = []
     for metric, (base, half, control, deltas, delta_half) in NUMBERS.items():
         values = {"sft": base, "sft_shuffled": control} | {a: base + d for a, d in zip(ARMS, deltas, strict=True)}
-        rows += [_estimate(metric, policy, value, half) for policy, value in values.items()]
+        rows += [made_up(metric, policy, value, half) for policy, value in values.items()]
         rows += [
-            _estimate(metric, policy, value - base, delta_half, baseline="sft")
+            made_up(metric, policy, value - base, delta_half, baseline="sft")
             for policy, value in values.items()
             if policy != "sft"
         ]
-    rows.append(_estimate("words", "reference", 30.7, 1.1))
+    rows.append(made_up("words", "reference", 30.7, 1.1))
     for i, finding in enumerate(FINDINGS):
         cases = (94, 61, 120, 9, 33, 4, 27, 38, 12, 51, 3, 22, 40)[i]
         rows += [
-            _estimate(f"mesh.f1.{finding}", policy, 0.2 + 0.05 * i / 2 + 0.03 * j, 0.4 / cases**0.5, cases=cases)
+            made_up(f"mesh.f1.{finding}", policy, 0.2 + 0.05 * i / 2 + 0.03 * j, 0.4 / cases**0.5, cases=cases)
             for j, policy in enumerate(POLICIES)
         ]
     return rows
-
-
-def _estimate(
-    metric: str, policy: str, value: float, half: float, *, baseline: str | None = None, cases: int | None = None
-) -> Estimate:
-    known = cases is None or cases > 3
-    note = "" if cases is None else f"; {cases} true cases"
-    return Estimate(
-        metric=metric,
-        policy=policy,
-        split="test",
-        value=value,
-        low=value - half * 0.97 if known else None,
-        high=value + half * 1.03 if known else None,
-        level=0.90,
-        n=581,
-        n_clusters=581,
-        method=(METHOD if known else "no interval: 3 clusters, fewer than 20") + note,
-        baseline=baseline,
-    )
 
 
 def stages() -> list[StageRow]:
@@ -145,7 +104,7 @@ def case(number: int, sample: SampleCase) -> Case:
         | {"words": float(count_words(text))}
         for policy, text in sample.texts.items()
     }
-    images = [CaseImage(_png(sample.codes, number, view), view, synthetic=True) for view in sample.views]
+    images = [CaseImage(_jpeg(sample.codes, number, view), view, synthetic=True) for view in sample.views]
     labels = {policy: sorted(positives(text)) for policy, text in sample.texts.items()}
     return Case(
         study_id=f"sample-{number:02d}",
@@ -159,9 +118,9 @@ def case(number: int, sample: SampleCase) -> Case:
     )
 
 
-def _png(codes: tuple[str, ...], seed: int, view: str) -> bytes:
+def _jpeg(codes: tuple[str, ...], seed: int, view: str) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(render(codes, view=view, seed=seed, size_px=192)).save(buffer, "PNG", optimize=True)  # type: ignore[arg-type]
+    Image.fromarray(render(codes, view=view, seed=seed, size_px=256)).save(buffer, "JPEG", quality=85)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -203,7 +162,7 @@ def sample_report() -> ReportData:
         ],
         synthetic=True,
         stages=stages(),
-        estimates=estimates(),
+        estimates=estimates() + more_estimates(),
         policies=[*POLICIES, "sft_shuffled"],
         headline=headline(),
         curves=curves(),
@@ -213,6 +172,9 @@ def sample_report() -> ReportData:
         config_digest="0f3a9c1d2b7e4a55",
         generated="2026-01-15 10:00 UTC",
         seeds={"run": 11, "bootstrap": 11},
+        more=more_numbers(),
+        judges=LEARNED_FROM,
+        labelers={"chexbert": "an uncertain label counts as positive; texts are cleaned before labeling"},
     )
 
 

@@ -1,20 +1,24 @@
-"""What a report takes from a run: which cases, whose labels, which curves and stages."""
+"""What a report takes from a run: its cases and their images, curves, stages, and what trainings warned of."""
 
 from __future__ import annotations
 
+import dataclasses
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
+from PIL import Image
 
 from chexalign import artifact
 from chexalign.evaluate.reports import PolicyResults
-from chexalign.present import collect
-from chexalign.present.data import BASELINE, CONTROL
+from chexalign.judges.chexpert import LABELS
+from chexalign.present import collect, collect_cases, collect_run
+from chexalign.recipe_judges import JudgeSpec
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
 from chexalign.store import Manifest
-from chexalign.types import Study
+from chexalign.types import ImageRef, Prediction, Study
+from tests.scored_runs import finished
 
 N = 30
 KEY = StageKey("train", {}, {}, 11)
@@ -27,60 +31,60 @@ def study(number: int) -> Study:
 STUDIES = [study(i) for i in range(N)]
 
 
-def results(name: str, values: list[float], metric: str = "chexpert") -> PolicyResults:
-    return PolicyResults(name, np.zeros((N, 14), dtype=bool), {metric: np.array(values)})
+def results(name: str, values: list[float], called: tuple[str, ...] = ()) -> PolicyResults:
+    labels = np.zeros((N, len(LABELS)), dtype=bool)
+    labels[:, [LABELS.index(label) for label in called]] = True
+    return PolicyResults(name, labels, {"chexpert": np.array(values), "words": np.full(N, 4.0)})
 
 
-BEFORE = results(BASELINE, [0.0] * N)
+def written(run: RunFolder, *policies: str) -> RunFolder:
+    for policy in policies:
+        finished(run.predictions(policy), [Prediction(s.id, policy, f"Clear, {policy}.", 3, "stop") for s in STUDIES])
+    return run
 
 
-def test_cases_are_those_that_changed_most_and_others_by_lot():
-    change = [0.0] * N
-    change[4], change[7], change[9], change[12], change[20], change[21] = 1.0, 0.8, 0.6, -1.0, -0.8, -0.6
-    chosen = collect._chosen_cases(STUDIES, [BEFORE, results("arm", change)], seed=1)
-    assert chosen[:3] == [4, 7, 9]
-    assert set(chosen[3:6]) == {12, 20, 21}
-    assert len(set(chosen)) == len(chosen) == 12
-    assert chosen == collect._chosen_cases(STUDIES, [BEFORE, results("arm", change)], seed=1)
-    other = collect._chosen_cases(STUDIES, [BEFORE, results("arm", change)], seed=2)
-    assert chosen[:6] == other[:6]
-    assert chosen[6:] != other[6:]
+def test_every_study_is_a_case_in_its_order(tmp_path: Path):
+    run = written(RunFolder(tmp_path), "sft", "arm")
+    before, after = results("sft", [0.0] * N), results("arm", [1.0] * (N - 1) + [float("nan")], ("Edema", "No Finding"))
+    cases, gone = collect_cases.collect_cases(run, STUDIES, [before, after], ["chexpert"], threads=2)
+    assert [case.study_id for case in cases] == [s.id for s in STUDIES]
+    assert gone == 0
+    assert cases[0].texts == {"sft": "Clear, sft.", "arm": "Clear, arm."}
+    assert cases[0].labels == {"sft": [], "arm": ["Edema"]}
+    assert cases[0].scores["arm"] == {"chexpert": 1.0, "words": 4.0}
+    assert np.isnan(cases[-1].scores["arm"]["chexpert"])
 
 
-def test_the_control_is_no_arm():
-    moved = results(CONTROL, [1.0] + [0.0] * (N - 1))
-    arm = results("arm", [0.0, 1.0] + [0.0] * (N - 2))
-    assert collect._chosen_cases(STUDIES, [BEFORE, moved, arm], seed=1)[0] == 1
+def test_images_are_small_gray_jpegs_and_missing_ones_are_counted(tmp_path: Path):
+    run = written(RunFolder(tmp_path), "sft")
+    Image.linear_gradient("L").resize((900, 600)).convert("RGB").save(tmp_path / "a.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    refs = [ImageRef(name, "0" * 64, "frontal", 600, 900, synthetic=True) for name in ("a.png", "broken.png", "no.png")]
+    studies = [dataclasses.replace(study, images=(ref,)) for study, ref in zip(STUDIES, refs, strict=False)]
+    images, gone = collect_cases._all_images(run, studies, 2)
+    assert gone == 2
+    assert [len(found) for found in images] == [1, 0, 0]
+    with Image.open(BytesIO(images[0][0].jpeg)) as opened:
+        assert (opened.format, opened.mode, opened.size) == ("JPEG", "L", (256, 171))
 
 
-def test_an_unscored_report_counts_as_unchanged():
-    change = [float("nan")] * (N - 2) + [0.5, -0.5]
-    chosen = collect._chosen_cases(STUDIES, [BEFORE, results("arm", change)], seed=1)
-    assert (chosen[0], chosen[5]) == (N - 2, N - 1)
+def test_images_that_would_not_fit_are_stored_smaller():
+    assert collect_cases.fits([10_000, 12_000], 100, budget=1_500_000)
+    assert not collect_cases.fits([10_000, 12_000], 100, budget=1_400_000)
+    assert collect_cases.fits([], 0)
 
 
-@pytest.mark.parametrize("policies", [[BEFORE], [BEFORE, results("arm", [0.0] * N, "rouge_l")]])
-def test_without_label_agreement_all_cases_are_drawn_by_lot(policies):
-    assert collect._ranked(policies) is None
-    chosen = collect._chosen_cases(STUDIES, policies, seed=1)
-    assert len(set(chosen)) == 12
-    assert chosen != sorted(chosen)
+def test_the_findings_of_a_text_leave_no_finding_apart():
+    row = np.array([label in ("No Finding", "Edema", "Cardiomegaly") for label in LABELS])
+    assert collect_cases.findings(row) == ["Cardiomegaly", "Edema"]
 
 
-def test_few_studies_are_all_shown_once():
-    few = STUDIES[:5]
-    before, after = (
-        PolicyResults(n, np.zeros((5, 14), dtype=bool), {"chexpert": np.arange(5.0)}) for n in ("sft", "a")
-    )
-    assert sorted(collect._chosen_cases(few, [before, after], seed=1)) == list(range(5))
-
-
-def test_labels_of_a_text_are_its_findings_alone():
-    assert collect._labels("The heart is enlarged. There is a small left pleural effusion.") == [
-        "Cardiomegaly",
-        "Pleural Effusion",
-    ]
-    assert collect._labels("The lungs are clear. No effusion.") == []
+def test_a_labeler_is_told_with_what_it_counts_as_positive():
+    plain, strict = JudgeSpec(name="chexbert"), JudgeSpec(name="chexbert", options={"uncertain": "negative"}, label="s")
+    assert collect.labelers([plain, JudgeSpec(name="rouge_l"), strict]) == {
+        "chexbert": "an uncertain label counts as positive; texts are cleaned before labeling",
+        "chexbert-s": "an uncertain label counts as negative; texts are cleaned before labeling",
+    }
 
 
 def test_curves_are_the_logged_numbers_by_step(tmp_path: Path):
@@ -89,7 +93,7 @@ def test_curves_are_the_logged_numbers_by_step(tmp_path: Path):
     folder.mkdir(parents=True)
     log = [{"step": 1, "loss": 0.69, "accuracy": 0.0}, {"step": 2, "loss": 0.6, "lr": 1e-4}]
     artifact.finish(folder, KEY, rows=2, seconds=1.0, log=log)
-    loss, accuracy = collect.training_curves(run)
+    loss, accuracy = collect_run.training_curves(run)
     assert (loss.stage, loss.name, tuple(loss.x), tuple(loss.y)) == ("dpo_label", "loss", (1, 2), (0.69, 0.6))
     assert (accuracy.name, tuple(accuracy.x)) == ("accuracy", (1,))
 
@@ -99,7 +103,7 @@ def test_stages_are_told_with_their_drops_and_processes(tmp_path: Path):
     for folder, parts, dropped in ((run.studies.folder, 3, {"no_image": 2}), (run.pairs("a").folder, 1, {})):
         folder.mkdir(parents=True)
         Manifest("s", "f", {}, {}, 1, 10, dropped, "c", 1.5, parts=parts, extra={"workers": 2}).save(folder)
-    studies, pairs = collect.stage_rows(run)
+    studies, pairs = collect_run.stage_rows(run)
     assert (studies.name, studies.rows, studies.dropped, studies.worker) == (
         "studies",
         10,
@@ -110,8 +114,8 @@ def test_stages_are_told_with_their_drops_and_processes(tmp_path: Path):
 
 
 def test_a_run_without_trainings_and_stages_has_none(tmp_path: Path):
-    assert collect.training_curves(RunFolder(tmp_path)) == []
-    assert collect.stage_rows(RunFolder(tmp_path)) == []
+    assert collect_run.training_curves(RunFolder(tmp_path)) == []
+    assert collect_run.stage_rows(RunFolder(tmp_path)) == []
 
 
 def test_what_trainings_warned_of_is_told(tmp_path: Path):
@@ -124,7 +128,7 @@ def test_what_trainings_warned_of_is_told(tmp_path: Path):
     for name, found in checks.items():
         run.policy(name).mkdir(parents=True)
         artifact.finish(run.policy(name), KEY, rows=1, seconds=1.0, extra={"checks": found})
-    assert collect.training_notes(run, [*checks, "missing"]) == [
+    assert collect_run.training_notes(run, [*checks, "missing"]) == [
         "While warned was trained: margins follow length.",
         "slow was trained without sharing prompts: its attention takes no mask.",
     ]

@@ -9,7 +9,8 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 SentenceKind = Literal["kept", "reworded", "added", "dropped"]
-LabelKind = Literal["match", "missed", "invented"]
+LabelKind = Literal["match", "missed", "invented", "withdrawn"]
+LabelChange = Literal["", "found", "lost", "invented", "withdrawn"]
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?]+(?=\s|$)|$)", re.DOTALL)
 _WORD = re.compile(r"[a-z0-9]+")
@@ -39,10 +40,14 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class LabelChip:
-    """A finding, and whether both texts, only the reference, or only the written report has it."""
+    """A finding: in both texts, only in the reference, only in the written report, or no longer in either.
+
+    `change` says how that differs from the report before; empty where it does not.
+    """
 
     label: str
     kind: LabelKind
+    change: LabelChange = ""
 
 
 def sentences(text: str) -> list[str]:
@@ -66,11 +71,25 @@ def sentence_changes(before: str, after: str) -> list[Sentence]:
     return marked + [Sentence((Piece(text),), "dropped") for text in gone]
 
 
-def label_chips(reference: Sequence[str], written: Sequence[str]) -> list[LabelChip]:
-    """Matches in the order of the reference, then what was missed, then what was invented."""
-    matched = [LabelChip(label, "match") for label in reference if label in written]
-    missed = [LabelChip(label, "missed") for label in reference if label not in written]
-    return matched + missed + [LabelChip(label, "invented") for label in written if label not in reference]
+def label_chips(
+    reference: Sequence[str], written: Sequence[str], before: Sequence[str] | None = None
+) -> list[LabelChip]:
+    """Matches in the order of the reference, then what was missed, then what was invented, then what no longer is.
+
+    `before` are the labels of the report that this one is compared with, if it is compared with any.
+    """
+    known = written if before is None else before
+    matched = [LabelChip(label, "match", "" if label in known else "found") for label in reference if label in written]
+    missed = [
+        LabelChip(label, "missed", "lost" if label in known else "") for label in reference if label not in written
+    ]
+    invented = [
+        LabelChip(label, "invented", "" if label in known else "invented")
+        for label in written
+        if label not in reference
+    ]
+    gone = [label for label in known if label not in reference and label not in written]
+    return [*matched, *missed, *invented, *(LabelChip(label, "withdrawn", "withdrawn") for label in gone)]
 
 
 def _words(text: str) -> list[str]:

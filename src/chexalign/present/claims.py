@@ -43,14 +43,14 @@ def _uses_image(find: dict[tuple[str, str, str | None], Estimate]) -> Claim:
     holds = None
     if true.value is not None and shuffled.value is not None:
         holds = true.value >= _LEAST_RATIO * shuffled.value and true.value > 0
-    return Claim(text, holds, f"{estimate_text(true)} against {estimate_text(shuffled)}")
+    return Claim(text, holds, f"{estimate_text(true)} against {estimate_text(shuffled)}; n {true.n:,}")
 
 
 def _gain(arm: ArmOutline, own: Estimate, label: Estimate) -> list[Claim]:
     name = metric_info(arm.judge).label
     return [
-        Claim(f"{arm.name}: training on {name} raises {name} on held-out studies.", _above(own), estimate_text(own)),
-        Claim(f"{arm.name}: the gain reaches label F1 against the human codes.", _above(label), estimate_text(label)),
+        Claim(f"{arm.name}: training on {name} raises {name} on held-out studies.", _above(own), _evidence(own)),
+        Claim(f"{arm.name}: the gain reaches label F1 against the human codes.", _above(label), _evidence(label)),
     ]
 
 
@@ -62,9 +62,13 @@ def _null(arm: ArmOutline, own: Estimate, label: Estimate) -> list[Claim]:
         Claim(
             f"{arm.name}: the same pairs ordered by a coin bring no gain.",
             holds,
-            f"{name} {estimate_text(own)}; label F1 {estimate_text(label)}",
+            f"{name} {estimate_text(own)}; label F1 {_evidence(label)}",
         )
     ]
+
+
+def _evidence(estimate: Estimate) -> str:
+    return f"{estimate_text(estimate)}; n {estimate.n:,}"
 
 
 def _above(difference: Estimate) -> bool | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chexalign.evaluate.numbers import Numbers
+from chexalign.present.case import Case
 from chexalign.types import Estimate
 
 BASELINE = "sft"  # the policy before preference training, the left side of every comparison
@@ -70,33 +72,6 @@ class PairSet:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseImage:
-    """One image of a case as PNG bytes; a synthetic one is stamped as such in its caption."""
-
-    png: bytes
-    view: str
-    synthetic: bool
-
-    def __post_init__(self) -> None:
-        if not self.png.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise ValueError("CaseImage: the bytes are not a PNG")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One test study: its images, the radiologist's text, and what every policy wrote."""
-
-    study_id: str
-    images: Sequence[CaseImage]
-    indication: str | None
-    reference: str
-    reference_labels: Sequence[str]
-    texts: Mapping[str, str]  # by policy
-    labels: Mapping[str, Sequence[str]]  # by policy
-    scores: Mapping[str, Mapping[str, float]]  # by policy, then by metric
-
-
-@dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything one report shows; estimates with `baseline` set are paired differences.
 
@@ -122,6 +97,10 @@ class ReportData:
     definitions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
     references: str = "raw"  # the normalizer of the references that every number here compares with
+    more: Numbers = field(default_factory=Numbers)  # what estimates.json holds beside estimates; they are not read here
+    judges: Mapping[str, str] = field(default_factory=dict)  # the metric of the judge that each arm learned from
+    warnings: Sequence[str] = ()  # what the trainings warned of
+    labelers: Mapping[str, str] = field(default_factory=dict)  # what a labeling judge counts as positive, and how
 
     @property
     def arms(self) -> list[str]:

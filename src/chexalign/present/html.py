@@ -12,10 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chexalign import atomic
-from chexalign.present import plots, views
+from chexalign.present import plots, plots_more, sections, views
+from chexalign.present.case_data import case_blocks, index_block
 from chexalign.present.data import BASELINE, CONTROL, REFERENCE, ReportData
-from chexalign.present.metrics import in_order, metric_info
-from chexalign.present.numbers import MARKS, EstimateIndex, fixed, interval_text, value_text
+from chexalign.present.metrics import MetricInfo, in_order, metric_info
+from chexalign.present.metrics_families import judge_label
+from chexalign.present.numbers import MARKS, EstimateIndex, fixed, interval_text, p_text, value_text
 from chexalign.present.svg import policy_styles
 from chexalign.present.tables import estimate_rows
 
@@ -45,6 +47,8 @@ def render_report(data: ReportData) -> str:
         "value": lambda *args: _minus(value_text(*args)),
         "interval": lambda *args: _minus(interval_text(*args)),
         "duration": duration,
+        "p": p_text,
+        "tax": sections.tax_word,
         "count": lambda n: f"{n:,}",
     }
     return environment.get_template("report.html.j2").render(_context(data))
@@ -63,7 +67,7 @@ def duration(seconds: float | None) -> str:
 def _context(data: ReportData) -> Mapping[str, Any]:
     index = EstimateIndex(data.estimates)
     groups = views.main_table(data, index)
-    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
+    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "cases.js"))
     level = max((e.level for e in index.all), default=0.90)
     return {
         "data": data,
@@ -75,12 +79,26 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "steps": views.pipeline(data),
         "stage_totals": views.stage_totals(data.stages),
         "groups": groups,
-        "findings": views.finding_table(data, index),
+        "findings": views.rows_of("Per finding", data, index),
         "chance": views.chance(groups, level),
-        "cases": views.case_views(data),
-        "case_labels": sorted({label for case in data.cases for label in case.reference_labels}),
+        "significant": views.SIGNIFICANT,
+        "labeled": views.rows_of("By labeler", data, index),
+        "labels": [row for row in views.rows_of("Per label", data, index) if ".f1." in row.info.name],
+        "length_rows": sections.length_rows(data, index),
+        "length_rule": sections.LENGTH_RULE,
+        "length_summary": sections.length_summary(data),
+        "judge_rows": sections.judge_rows(data, index),
+        "gaps": sections.gap_summary(data, index),
+        "disagreements": sections.disagreements(data),
+        "judge_label": judge_label,
+        "task_rows": sections.task_rows(data, index),
+        "control_rows": sections.control_rows(data, index),
+        "tax_summary": sections.tax_summary(data),
+        "tax_bound": sections.bound_of(data.more.tax),
+        "case_index": index_block(data),
+        "case_blocks": case_blocks(data),
         "estimates": estimate_rows(data),
-        "definitions": [metric_info(name, data.definitions) for name in in_order(index.metrics)],
+        "definitions": definitions(data, index),
         "methods": list(dict.fromkeys(e.method.split(";")[0] for e in index.all if e.low is not None)),
         "sizes": list(dict.fromkeys((e.n, e.n_clusters) for e in index.all)),
         "plots": _plots(data, index),
@@ -93,6 +111,14 @@ def _context(data: ReportData) -> Mapping[str, Any]:
     }
 
 
+def definitions(data: ReportData, index: EstimateIndex) -> list[MetricInfo]:
+    """Every metric of the report with its sentence, those with tables of their own behind; equal sentences once."""
+    first = [metric_info(name, data.definitions) for name in in_order(index.metrics)]
+    more = [metric_info(name, data.definitions) for name in index.metrics]
+    apart = {info.definition: info for info in more if info.group in ("By labeler", "Length", "Judges", "Tasks")}
+    return first + list(apart.values())
+
+
 def _plots(data: ReportData, index: EstimateIndex) -> dict[str, Any]:
     styles = policy_styles(data.policies)
     return {
@@ -100,6 +126,9 @@ def _plots(data: ReportData, index: EstimateIndex) -> dict[str, Any]:
         "before_after": plots.before_after_plot(index, data.shown, styles),
         "control": plots.control_plot(index, styles),
         "length": plots.length_plot(index, data.shown, styles),
+        "win_rate": plots_more.win_rate_plot(data.more.length_groups, styles),
+        "gains": plots_more.gains_plot(index, data.arms, styles),
+        "tax": plots_more.tax_plot(index, data.arms, styles, sections.bound_of(data.more.tax)),
         "curves": plots.curves_plot(data.curves, styles),
         "pairs": [plots.pairs_plot(pairs, styles, f"pairs-{i}") for i, pairs in enumerate(data.pair_sets)],
     }

@@ -49,6 +49,11 @@ def reason_text(estimate: Estimate) -> str:
     return f"({reason})" if reason.startswith(("no interval", "no value")) else f"(no interval: {reason})"
 
 
+def p_text(p: float) -> str:
+    """A p value for print: `p 0.012`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+
+
 def verdict(estimate: Estimate, info: MetricInfo) -> Verdict:
     """Unclear when the interval of a difference holds 0, else better, worse, or changed for a neutral metric."""
     if estimate.baseline is None or not estimate.excludes_zero:

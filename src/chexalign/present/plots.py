@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from chexalign.present.data import BASELINE, CONTROL, REFERENCE, Curve, PairSet
 from chexalign.present.metrics import in_order, metric_info
 from chexalign.present.numbers import EstimateIndex, interval_text, value_text
+from chexalign.present.plot_parts import Styles, beside, few_ticks, forest_block, legend, mark, metric_rows, stacked
 from chexalign.present.svg import INK, MUTED, PolicyStyle, inline_svg, light_grid, new_figure, styled
-from chexalign.types import Estimate
-
-Styles = Mapping[str, PolicyStyle]
 
 _BEFORE_AFTER = (
     *("chexpert.micro_f1_13", "mesh.micro_f1_13", "chexpert", "green"),
@@ -46,8 +42,8 @@ def forest_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles) -> Ma
     heights = [len(block) * (len(arms) + 0.7) for block in blocks]
     with styled():
         figure = new_figure(0.19 * sum(heights) + 0.65 * len(blocks))
-        for axes, block in zip(_stacked(figure, heights), blocks, strict=True):
-            _forest_block(axes, index, block, arms, styles)
+        for axes, block in zip(stacked(figure, heights), blocks, strict=True):
+            forest_block(axes, index, block, arms, styles)
             label = "words per report" if block == ["words"] else "score"
             axes.set_xlabel(f"Difference from {BASELINE} ({label})")
         return inline_svg(figure, "forest", "Paired differences against the baseline, with intervals")
@@ -82,12 +78,12 @@ def control_plot(index: EstimateIndex, styles: Styles) -> Markup | None:
             values = [e.value for e in pair if e is not None and e.value is not None]
             axes.plot(values, [row] * len(values), color="#c3cad1", linewidth=3, zorder=1, solid_capstyle="round")
             for policy, estimate in zip((CONTROL, BASELINE), pair, strict=True):
-                _mark(axes, estimate, row, styles[policy], size=7)
+                mark(axes, estimate, row, styles[policy], size=7)
             if difference := index.get(metric, CONTROL, BASELINE):
-                _beside(axes, row, f"{value_text(difference)}  {interval_text(difference)}", difference.excludes_zero)
-        _metric_rows(axes, metrics)
+                beside(axes, row, f"{value_text(difference)}  {interval_text(difference)}", difference.excludes_zero)
+        metric_rows(axes, metrics)
         axes.set_xlim(left=0)
-        _legend(axes, {"another study's image": styles[CONTROL], "its own image": styles[BASELINE]})
+        legend(axes, {"another study's image": styles[CONTROL], "its own image": styles[BASELINE]})
         axes.text(1.02, 1.0, "other image minus own", transform=axes.transAxes, color=MUTED, va="bottom", fontsize=8)
         return inline_svg(figure, "control", "The baseline with its own image against another study's image")
 
@@ -102,7 +98,7 @@ def length_plot(index: EstimateIndex, policies: Sequence[str], styles: Styles) -
         figure = new_figure(0.3 * len(shown) + 0.9)
         for axes, metric in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for row, policy in enumerate(shown):
-                _mark(axes, index.get(metric, policy), row, styles[policy], size=6.5)
+                mark(axes, index.get(metric, policy), row, styles[policy], size=6.5)
             _reference_line(axes, index, metric)
             axes.set_yticks(range(len(shown)), shown if axes.get_subplotspec().is_first_col() else [""] * len(shown))
             axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -166,34 +162,6 @@ def pairs_plot(pairs: PairSet, styles: Styles, name: str) -> Markup | None:
         return inline_svg(figure, name, f"Chosen and rejected texts of {pairs.arm}: scores and words")
 
 
-def _stacked(figure: Figure, heights: Sequence[float]) -> list[Axes]:
-    return list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
-
-
-def _forest_block(
-    axes: Axes, index: EstimateIndex, metrics: Sequence[str], arms: Sequence[str], styles: Styles
-) -> None:
-    axes.axvline(0, color=INK, linewidth=0.9)
-    step = len(arms) + 0.7
-    for block, metric in enumerate(metrics):
-        for i, arm in enumerate(arms):
-            estimate, row = index.difference(metric, arm), block * step + i
-            _mark(axes, estimate, row, styles[arm], size=5.5)
-            if estimate is not None:
-                places = metric_info(metric).decimals
-                text = f"{value_text(estimate, places)}  {interval_text(estimate, places)}"
-                _beside(axes, row, text, estimate.excludes_zero)
-        if block:
-            axes.axhline(block * step - 0.85, color="#edf0f3", linewidth=0.8, zorder=0)
-    centers = [block * step + (len(arms) - 1) / 2 for block in range(len(metrics))]
-    axes.set_yticks(centers, [_row_label(m) for m in metrics], color=INK)
-    axes.set_ylim((len(metrics) - 1) * step + len(arms) - 0.3, -0.8)
-    light_grid(axes, "x")
-    axes.margins(x=0.08)
-    if metrics != ["words"]:
-        _legend(axes, {arm: styles[arm] for arm in arms})
-
-
 def _policy_panel(axes: Axes, index: EstimateIndex, metric: str, policies: Sequence[str], styles: Styles) -> None:
     base = index.get(metric, BASELINE)
     if base is not None and base.low is not None and base.high is not None:
@@ -201,76 +169,13 @@ def _policy_panel(axes: Axes, index: EstimateIndex, metric: str, policies: Seque
     if base is not None and base.value is not None:
         axes.axhline(base.value, color=styles[BASELINE].color, linewidth=0.9, linestyle=(0, (3, 2)))
     for column, policy in enumerate(policies):
-        _mark(axes, index.get(metric, policy), column, styles[policy], size=6.5, vertical=True)
+        mark(axes, index.get(metric, policy), column, styles[policy], size=6.5, vertical=True)
     axes.set_xticks(range(len(policies)), [p.replace("_", "\n") for p in policies], fontsize=7.5)
     axes.set_xlim(-0.6, len(policies) - 0.4)
     axes.set_title(metric_info(metric).label, fontsize=8.5)
     axes.margins(y=0.18)
-    axes.yaxis.set_major_locator(_few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())
     light_grid(axes, "y")
-
-
-def _few_ticks() -> MaxNLocator:
-    return MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10])
-
-
-def _mark(
-    axes: Axes, estimate: Estimate | None, place: float, style: PolicyStyle, *, size: float, vertical: bool = False
-) -> None:
-    """A marker at the value with its interval as a line."""
-    if estimate is None or estimate.value is None:
-        return
-    if estimate.low is not None and estimate.high is not None:
-        ends, places = [estimate.low, estimate.high], [place, place]
-        x, y = (places, ends) if vertical else (ends, places)
-        axes.plot(x, y, color=style.color, linewidth=1.6, solid_capstyle="butt")
-    point = ([place], [estimate.value]) if vertical else ([estimate.value], [place])
-    axes.plot(
-        *point,
-        linestyle="none",
-        marker=style.marker,
-        markersize=size,
-        markerfacecolor=style.fill,
-        markeredgecolor=style.color,
-        markeredgewidth=1.3,
-    )
-
-
-def _beside(axes: Axes, row: float, text: str, strong: bool) -> None:
-    """Text to the right of the axes, in line with a row; bold for an interval that excludes 0."""
-    axes.text(
-        1.02,
-        row,
-        text.replace("-", "−"),
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-        fontweight="bold" if strong else "normal",
-        color=INK if strong else MUTED,
-    )
-
-
-def _metric_rows(axes: Axes, metrics: Sequence[str]) -> None:
-    axes.set_yticks(range(len(metrics)), [_row_label(m) for m in metrics], color=INK)
-    axes.set_ylim(len(metrics) - 0.5, -0.6)
-    light_grid(axes, "x")
-
-
-def _row_label(metric: str) -> str:
-    info = metric_info(metric)
-    return f"{info.label} (less is better)" if info.better < 0 else info.label
-
-
-def _legend(axes: Axes, entries: Styles) -> None:
-    handles = [
-        Line2D(
-            [], [], color=s.color, marker=s.marker, markerfacecolor=s.fill, markersize=5.5, linewidth=1.6, label=name
-        )
-        for name, s in entries.items()
-    ]
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), borderaxespad=0, fontsize=8
-    )
 
 
 def _reference_line(axes: Axes, index: EstimateIndex, metric: str) -> None:
@@ -315,4 +220,4 @@ def _two_histograms(
         axes.plot([np.median(values)] * 2, [0, top], color=shade, linewidth=1.2, linestyle=style)
     axes.set_ylim(0, top)
     light_grid(axes, "y")
-    axes.yaxis.set_major_locator(_few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())

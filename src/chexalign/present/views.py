@@ -1,18 +1,18 @@
-"""What the templates lay out: the pipeline, the tables and the cases, worked out from the report's data."""
+"""What the templates lay out: the pipeline and the tables, worked out from the report's data."""
 
 from __future__ import annotations
 
-import base64
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chexalign.present.changes import LabelChip, Sentence, label_chips, sentence_changes
-from chexalign.present.data import BASELINE, CONTROL, Case, ReportData, StageRow
-from chexalign.present.metrics import GROUPS, MetricInfo, in_order, metric_info
+from chexalign.present.data import BASELINE, ReportData, StageRow
+from chexalign.present.metrics import GROUPS, Group, MetricInfo, in_order, metric_info
 from chexalign.present.numbers import EstimateIndex, Verdict, verdict
-from chexalign.types import Estimate
+from chexalign.types import Comparison, Estimate
+
+Tests = Mapping[tuple[str, str], Comparison]
+SIGNIFICANT = 0.05  # p values after Holm's correction below this are called so
 
 _MERGED_FROM = 4  # stages of one kind (`metrics/...`) from which the table shows their sum
 _FLOW = ("studies", "prompts", "candidates", "scores", "pairs", "policies", "predictions")
@@ -41,12 +41,17 @@ class StageTotal:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One policy's value of a metric, its difference against the baseline, and what that says."""
+    """One policy's value of a metric, its difference against the baseline, and what that says.
+
+    `best` is True for the best policy of a row where the tests, too, tell it from the others.
+    """
 
     policy: str
     value: Estimate | None
     difference: Estimate | None
     verdict: Verdict
+    test: Comparison | None = None
+    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +69,6 @@ class Chance:
     tested: int
     excluded: int
     expected: float
-
-
-@dataclass(frozen=True, slots=True)
-class CaseScore:
-    """A score of one written report, and how much it differs from the baseline's (None for the baseline itself)."""
-
-    info: MetricInfo
-    value: float
-    delta: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What one policy wrote for a case."""
-
-    policy: str
-    sentences: tuple[Sentence, ...]
-    chips: tuple[LabelChip, ...]
-    scores: tuple[CaseScore, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CaseView:
-    """A case ready for display; `outcomes` are `ARM:better`, `ARM:worse` or `ARM:same` by the case's first score."""
-
-    case: Case
-    images: tuple[str, ...]  # data URIs, in the order of case.images
-    written: tuple[Written, ...]
-    outcomes: tuple[str, ...]
 
 
 def pipeline(data: ReportData) -> list[Step]:
@@ -119,19 +95,55 @@ def stage_totals(stages: Sequence[StageRow]) -> list[StageTotal]:
 
 def main_table(data: ReportData, index: EstimateIndex) -> list[tuple[str, list[Row]]]:
     """Rows of metrics under their groups, one cell per policy; groups without a metric are left out."""
-    infos = [metric_info(name, data.definitions) for name in in_order(index.metrics)]
-    rows = [Row(info, tuple(_cell(index, info, policy) for policy in data.shown)) for info in infos]
+    tests = tests_of(data.more.comparisons)
+    rows = [row_of(name, data, index, tests) for name in in_order(index.metrics)]
     grouped = [(group, [row for row in rows if row.info.group == group]) for group in GROUPS]
     return [(group, members) for group, members in grouped if members]
 
 
-def finding_table(data: ReportData, index: EstimateIndex) -> list[Row]:
-    """F1 of each finding against the human codes, for the policies that are compared."""
-    names = [name for name in index.metrics if metric_info(name).group == "Per finding"]
-    return [
-        Row(metric_info(name), tuple(_cell(index, metric_info(name), policy) for policy in data.shown))
-        for name in names
-    ]
+def rows_of(group: Group, data: ReportData, index: EstimateIndex) -> list[Row]:
+    """The rows of a group with a table of its own, such as `Per finding`, for the policies that are compared."""
+    tests = tests_of(data.more.comparisons)
+    return [row_of(name, data, index, tests) for name in index.metrics if metric_info(name).group == group]
+
+
+def row_of(name: str, data: ReportData, index: EstimateIndex, tests: Tests) -> Row:
+    """One metric of every policy that is compared."""
+    info = metric_info(name, data.definitions)
+    return Row(info, with_best(info, [cell_of(info, policy, index, tests) for policy in data.shown]))
+
+
+def tests_of(comparisons: Sequence[Comparison]) -> Tests:
+    """Tests against the baseline by metric and policy."""
+    return {(c.metric, c.policy): c for c in comparisons if c.baseline == BASELINE}
+
+
+def cell_of(info: MetricInfo, policy: str, index: EstimateIndex, tests: Tests) -> Cell:
+    """The value of a metric, its paired difference and its test."""
+    difference = index.difference(info.name, policy)
+    says: Verdict = "unclear" if difference is None else verdict(difference, info)
+    return Cell(policy, index.get(info.name, policy), difference, says, tests.get((info.name, policy)))
+
+
+def with_best(info: MetricInfo, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells, the best marked if it is significantly better than the baseline.
+
+    The baseline itself is marked where every other policy is significantly worse. Significant: the interval of the
+    difference excludes 0, and the p value after Holm's correction is below 0.05. Nothing is marked without tests.
+    """
+    known = [c for c in cells if c.value is not None and c.value.value is not None]
+    if info.better == 0 or len(known) < 2:
+        return tuple(cells)
+    top = max(known, key=lambda c: info.better * (c.value.value or 0.0) if c.value else 0.0)
+    others = [c for c in known if c is not top]
+    is_best = all(map(significant, others)) if top.difference is None else significant(top) and top.verdict == "better"
+    return tuple(replace(c, best=is_best and c is top) for c in cells)
+
+
+def significant(cell: Cell) -> bool:
+    """Whether interval and test both tell the policy from the baseline."""
+    p = cell.test.p_holm if cell.test else None
+    return cell.difference is not None and cell.difference.excludes_zero and p is not None and p < SIGNIFICANT
 
 
 def chance(groups: Sequence[tuple[str, Sequence[Row]]], level: float) -> Chance:
@@ -139,11 +151,6 @@ def chance(groups: Sequence[tuple[str, Sequence[Row]]], level: float) -> Chance:
     cells = [cell for _, rows in groups for row in rows for cell in row.cells]
     tested = [cell.difference for cell in cells if cell.difference is not None and cell.difference.low is not None]
     return Chance(len(tested), sum(e.excludes_zero for e in tested), len(tested) * (1 - level))
-
-
-def case_views(data: ReportData) -> list[CaseView]:
-    """Every case with images inline, texts marked against the baseline, and labels against the reference."""
-    return [_case_view(case, data) for case in data.cases]
 
 
 def _total(name: str, stages: Sequence[StageRow]) -> StageTotal:
@@ -154,47 +161,3 @@ def _total(name: str, stages: Sequence[StageRow]) -> StageTotal:
     workers = ", ".join(dict.fromkeys(stage.worker for stage in stages if stage.worker)) if len(stages) == 1 else ""
     rows = sum(stage.rows for stage in stages)
     return StageTotal(name, len(stages), rows, dropped, sum(seconds) if seconds else None, workers)
-
-
-def _cell(index: EstimateIndex, info: MetricInfo, policy: str) -> Cell:
-    difference = index.difference(info.name, policy)
-    says: Verdict = "unclear" if difference is None else verdict(difference, info)
-    return Cell(policy, index.get(info.name, policy), difference, says)
-
-
-def _case_view(case: Case, data: ReportData) -> CaseView:
-    order = [*data.shown, CONTROL]
-    policies = [policy for policy in order if policy in case.texts]
-    images = tuple("data:image/png;base64," + base64.b64encode(image.png).decode() for image in case.images)
-    written = tuple(_written(case, policy) for policy in policies)
-    return CaseView(case, images, written, tuple(_outcome(case, arm) for arm in data.arms if arm in case.scores))
-
-
-def _written(case: Case, policy: str) -> Written:
-    before = case.texts.get(BASELINE, "")
-    text = case.texts[policy]
-    compared = sentence_changes(before if policy != CONTROL and before else text, text)
-    chips = label_chips(case.reference_labels, case.labels.get(policy, ()))
-    return Written(policy, tuple(compared), tuple(chips), tuple(_scores(case, policy)))
-
-
-def _scores(case: Case, policy: str) -> list[CaseScore]:
-    own, base = case.scores.get(policy, {}), case.scores.get(BASELINE, {})
-    compare = policy != BASELINE
-    return [
-        CaseScore(metric_info(name), value, _change(value, base.get(name)) if compare else None)
-        for name, value in own.items()
-        if not math.isnan(value)
-    ]
-
-
-def _change(value: float, before: float | None) -> float | None:
-    return None if before is None or math.isnan(before) else value - before
-
-
-def _outcome(case: Case, arm: str) -> str:
-    """Better, worse or same by the first score that the arm and the baseline both have."""
-    base, own = case.scores.get(BASELINE, {}), case.scores[arm]
-    changes = (_change(own[metric], before) for metric, before in base.items() if metric in own)
-    delta = next((c for c in changes if c is not None and not math.isnan(c)), 0.0)
-    return f"{arm}:{'same' if abs(delta) < 1e-9 else 'better' if delta > 0 else 'worse'}"
