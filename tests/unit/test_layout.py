@@ -27,7 +27,7 @@ LEVELS: list[set[str]] = [
     {"data", "policy", "judges", "pairs", "losses"},
     {"sample", "train", "evaluate", "mine", "audit"},
     {"demo", "present"},
-    {"workflow"},
+    {"workflow", "compare"},
     {"sweep"},
     {"cli"},
 ]

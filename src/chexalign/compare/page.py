@@ -1,0 +1,25 @@
+"""A comparison as one HTML page that loads nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from chexalign.compare.comparison import Comparison
+from chexalign.compare.layout import lay_out
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(comparison: Comparison) -> str:
+    """The HTML; every text in it is escaped, and its policy forbids the browser to load anything."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tables = [(grid.number, lay_out(grid)) for grid in comparison.grids]
+    return environment.get_template("compare.html.j2").render(comparison=comparison, tables=tables)

@@ -1,0 +1,132 @@
+"""The tables of written reports and of answers: 3, 4, 5, 9, 10 and 11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from chexalign.compare.best import RULE, with_best
+from chexalign.compare.grid import Cell, Column, Grid, Line
+from chexalign.compare.questions import Questions
+from chexalign.compare.quoted import Quoted
+from chexalign.compare.side import Side
+from chexalign.compare.studies import OVERLAP, Studies, System
+from chexalign.present.metrics import metric_info
+
+_LABELER = "chexbert"
+_AVERAGES = ("macro_f1_14", "micro_f1_14", "macro_f1_5", "micro_f1_5", "average_f1")
+_RULES = ("chexpert.macro_f1_13", "chexpert.micro_f1_13")
+
+
+def systems(sides: Sequence[Side]) -> list[System]:
+    """The policies of every run, in order."""
+    return [System(side, policy) for side in sides for policy in side.policies]
+
+
+def judges_grid(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted], *, overlap: bool) -> Grid:
+    """Table 3: judges and their length-controlled forms by policy; with `overlap` Table 9, BLEU-4 and ROUGE-L too."""
+    named = dict.fromkeys(name for side in sides for name in (*side.judges, *side.missing))
+    lengths = [f"lc-{name}" for name in named]
+    there = set(studies.metrics())
+    metrics = [m for name, lc in zip(named, lengths, strict=True) if name not in OVERLAP for m in (name, lc)]
+    metrics = [m for m in dict.fromkeys(metrics) if m in there or m in named]
+    metrics += [m for m in OVERLAP if overlap and m in named]
+    title = "Judges, their length-controlled forms and text overlap" if overlap else "Judges and length control"
+    notes = ["lc divides a score by max(words / words of the reference, 1), per report."] if metrics else []
+    return _grid("9" if overlap else "3", title, metrics, sides, studies, quoted, notes)
+
+
+def label_grids(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted]) -> list[Grid]:
+    """Tables 4 and 10, F1 of labels over the split; 10 tells n beside every number."""
+    there = set(studies.metrics())
+    labelers = [name for name in dict.fromkeys(j for side in sides for j in side.judges) if _is_labeler(name)] or [
+        _LABELER
+    ]
+    metrics = [f"{labeler}.{average}" for labeler in labelers for average in _AVERAGES]
+    metrics += [metric for metric in _RULES if metric in there]
+    notes = [
+        "CheXbert F1 counts an uncertain label as the recipe says (positive unless it says else), No Finding among the "
+        "14; the average is that of the four. The rules of chexpert are told over 13 findings, without No Finding."
+    ]
+    four = _grid("4", "F1 of the labels of the reports", metrics, sides, studies, quoted, notes)
+    ten = replace(four, number="10", title=f"{four.title}, with what each interval rests on", every_n=True)
+    return [four, ten]
+
+
+def per_label_grid(sides: Sequence[Side], studies: Studies) -> Grid:
+    """Table 11: the F1 of every label, of CheXbert where it was measured, else against the human codes."""
+    there = studies.metrics()
+    metrics = [m for m in there if ".f1." in m and not m.startswith("mesh.")]
+    against = "The labels of CheXbert on both reports."
+    if not metrics:
+        metrics = [m for m in there if m.startswith("mesh.f1.")]
+        against = "No run measured CheXbert: what the rules read in the report, against the human codes."
+    notes = [against, "Each F1 says in its method how many true cases the label has."]
+    return _grid("11", "F1 per label", metrics, sides, studies, (), notes)
+
+
+def tasks_grid(sides: Sequence[Side], questions: Questions, quoted: Sequence[Quoted]) -> Grid:
+    """Table 5: accuracy on questions about images, and what training on reports cost."""
+    metrics = questions.metrics(sides)
+    notes = [f"The tax is the accuracy lost against sft; {verdict}" for verdict in _verdicts(sides)]
+    if not questions.same and questions.n_shared:
+        notes.append(f"The runs asked different questions; numbers are over the {questions.n_shared:,} that all asked.")
+    elif not questions.same:
+        notes.append("The runs share no question: every row is over the run's own, and none is bold.")
+    return _grid("5", "Alignment tax: accuracy by task", metrics, sides, questions, quoted, notes)
+
+
+def _verdicts(sides: Sequence[Side]) -> Iterable[str]:
+    for side in sides:
+        for policy in dict.fromkeys(tax.policy for tax in side.numbers.tax):
+            told = [tax for tax in side.numbers.tax if tax.policy == policy]
+            words = ", ".join(f"{tax.metric.split('.')[1]} {tax.verdict}" for tax in told)
+            yield f"bound {told[0].bound}, {side.label}/{policy}: {words}."
+
+
+def _is_labeler(judge: str) -> bool:
+    return judge == _LABELER or judge.startswith(f"{_LABELER}-")
+
+
+def _grid(
+    number: str,
+    title: str,
+    metrics: Sequence[str],
+    sides: Sequence[Side],
+    numbers: Studies | Questions,
+    quoted: Sequence[Quoted],
+    notes: Sequence[str],
+) -> Grid:
+    columns = [_column(metric) for metric in metrics]
+    rows = [(system, [_cell(system, column, numbers) for column in columns]) for system in systems(sides)]
+    best = with_best(columns, rows, numbers)
+    lines = [Line(system.side.label, system.policy, cells) for (system, _), cells in zip(rows, best, strict=True)]
+    lines += [line for one in quoted if (line := one.line(columns)) is not None]
+    return Grid(number, title, columns, lines, [*notes, RULE] if len(rows) > 1 and columns else list(notes))
+
+
+def _column(metric: str) -> Column:
+    info = metric_info(metric)
+    return Column(metric, info.label, info.decimals, info.better)
+
+
+def _cell(system: System, column: Column, numbers: Studies | Questions) -> Cell:
+    found = numbers.find(system, column.metric)
+    if found is None:
+        return Cell(why=_why_not(system.side, column.metric))
+    if found.estimate.value is None:
+        return Cell(source=found.source, why=found.estimate.method)
+    return Cell(found.estimate, found.source)
+
+
+def _why_not(side: Side, metric: str) -> str:
+    """Why a run has no number of this metric."""
+    if metric.startswith("task."):
+        block = side.recipe.questions
+        return f"{side.label} did not ask these questions" if block else f"{side.label} asked no questions"
+    judge = metric.partition(".")[0].removeprefix("lc-")
+    if judge in side.missing:
+        return f"{judge} is not measured in {side.label}: {side.missing[judge]}"
+    if judge not in side.judges:
+        return f"{judge} is not among the metrics of {side.label}"
+    return f"the estimates of {side.label} hold no {metric}"
