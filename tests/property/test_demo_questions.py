@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +94,7 @@ def test_a_box_is_inside_the_image_or_the_region_is_dropped(others, code, seed, 
 
 def drawn_or_why(drawing):
     try:
-        return drawing.draw()
+        return drawing.draw(Path("images"))
     except DropStudyError as why:
         return str(why)
 

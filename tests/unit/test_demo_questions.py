@@ -7,6 +7,7 @@ import io
 import random
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ CODES = (
     ),
     *("Hernia, Hiatal", "Diaphragm/right/elevated", "Diaphragm/bilateral/flattened", "Pneumonia/lower lobe/right"),
 )
+IMAGES = Path("images")  # which phantoms do not look at
 SPLITS = ("train", "train", "train", "test")
 
 
@@ -207,7 +209,7 @@ def test_few_marks_cannot_be_drawn_and_they_are_counted(drawn):
 @pytest.mark.parametrize("mark", MARKS)
 def test_a_box_is_where_its_code_is_drawn(side, low, high, mark):
     code = f"Nodule/lung/upper lobe/{side}"
-    drawn = MarkedPhantom((code, "Cardiomegaly"), code, "lung lesion", mark, 3, 128).draw()
+    drawn = MarkedPhantom((code, "Cardiomegaly"), code, "lung lesion", mark, 3, 128).draw(IMAGES)
     (box,) = drawn.marks
     left, top, right, bottom = box.box
     assert low < left < right < high
@@ -223,8 +225,8 @@ def test_a_box_is_where_its_code_is_drawn(side, low, high, mark):
 
 def test_an_empty_region_is_where_the_finding_would_be():
     code = "Pleural Effusion/left"
-    there = MarkedPhantom((code,), code, "pleural effusion", "box", 9, 96).draw()
-    empty = EmptyRegion((), code, "pleural effusion", "box", 9, 96).draw()
+    there = MarkedPhantom((code,), code, "pleural effusion", "box", 9, 96).draw(IMAGES)
+    empty = EmptyRegion((), code, "pleural effusion", "box", 9, 96).draw(IMAGES)
     assert there.marks[0].box == empty.marks[0].box
     assert (there.marks[0].present, empty.marks[0].present) == (True, False)
 
@@ -241,7 +243,7 @@ def test_what_cannot_be_marked_says_why():
         (taken, "region_not_free"),
     ):
         with pytest.raises(DropStudyError, match=reason):
-            drawing.draw()
+            drawing.draw(IMAGES)
 
 
 def test_a_drawing_that_fails_costs_its_own_questions_alone(items, tmp_path):
@@ -350,7 +352,7 @@ def test_a_drawing_is_written_where_the_run_keeps_its_images(tmp_path):
     class Dot:
         view, role = "frontal", "prior"
 
-        def draw(self):
+        def draw(self, images):
             buffer = io.BytesIO()
             Image.new("L", (4, 3)).save(buffer, format="PNG")
             return Drawn(buffer.getvalue(), 3, 4, (Evidence("box", "dot", box=(0, 0, 1, 1), image=0),))

@@ -18,6 +18,7 @@ class Drawn:
     height_px: int
     width_px: int
     marks: tuple[Evidence, ...] = ()  # boxes; which of a question's images they are on is filled in later
+    synthetic: bool = True  # drawn as a whole; a mark alone on an image that was taken makes it no synthetic one
 
 
 class Drawing(Protocol):
@@ -33,8 +34,8 @@ class Drawing(Protocol):
         """Whether it is the current or the prior image."""
         ...
 
-    def draw(self) -> Drawn:
-        """The image.
+    def draw(self, images: Path) -> Drawn:
+        """The image; one that has to be decoded for it is kept in the folder `images`.
 
         Raises: DropStudyError where it cannot be drawn as asked.
         """
@@ -54,5 +55,5 @@ def write_drawn(drawing: Drawing, drawn: Drawn, into: Path) -> ImageRef:
         height_px=drawn.height_px,
         width_px=drawn.width_px,
         role=drawing.role,
-        synthetic=True,
+        synthetic=drawn.synthetic,
     )

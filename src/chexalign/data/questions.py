@@ -120,6 +120,17 @@ def region_words(box: Sequence[float]) -> str:
     return f"{across} and from {top}% to {bottom}% of its height (from the top)"
 
 
+def picture_ref(picture: Picture, images: Path) -> ImageRef:
+    """The reference to an image of a collection; one that has to be decoded for it is kept in the folder `images`.
+
+    Raises: DropStudyError as `image_ref` does, and image_outside_the_folder.
+    """
+    path = Path(picture.path)
+    if picture.top is not None:
+        path = kept_in(Path(picture.top), path, "image")
+    return image_ref(path, picture.view, role=picture.role, into=images)
+
+
 class QuestionsWorker:
     """Makes the questions of a fixed slice of items per part; each image is read once per item."""
 
@@ -159,18 +170,12 @@ class QuestionsWorker:
         marks: list[Evidence] = []
         for at, picture in enumerate(item.pictures):
             if isinstance(picture, Picture):
-                images.append(self._image(picture))
+                images.append(picture_ref(picture, self.images))
             else:
-                drawn = picture.draw()
+                drawn = picture.draw(self.images)
                 marks += (replace(mark, image=at) for mark in drawn.marks)
                 images.append(write_drawn(picture, drawn, self.images))
         return tuple(images), tuple(marks)
-
-    def _image(self, picture: Picture) -> ImageRef:
-        path = Path(picture.path)
-        if picture.top is not None:
-            path = kept_in(Path(picture.top), path, "image")
-        return image_ref(path, picture.view, role=picture.role, into=self.images)
 
     def _question(
         self, item: QuestionItem, draft: Draft, images: tuple[ImageRef, ...], marks: tuple[Evidence, ...]

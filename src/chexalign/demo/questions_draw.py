@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chexalign.data.base import DropStudyError
 from chexalign.data.drawn import Drawn
 from chexalign.data.marks import Mark, marked
+from chexalign.data.pixels import gray_png
 from chexalign.types import Evidence, Role
 
 if TYPE_CHECKING:
@@ -31,9 +33,9 @@ class Phantom:
     view: Literal["frontal", "lateral"] = "frontal"
     role: Role = "current"
 
-    def draw(self) -> Drawn:
+    def draw(self, images: Path) -> Drawn:
         """The phantom. Cost: some 10 ms at 128 px."""
-        return Drawn(_png(_render(self.codes, self)), self.size_px, self.size_px)
+        return Drawn(gray_png(_render(self.codes, self)), self.size_px, self.size_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class MarkedPhantom:
     view: Literal["frontal"] = "frontal"
     role: Role = "current"
 
-    def draw(self) -> Drawn:
+    def draw(self, images: Path) -> Drawn:
         """The marked phantom. Cost: two phantoms.
 
         Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark.
@@ -73,7 +75,7 @@ class EmptyRegion:
     view: Literal["frontal"] = "frontal"
     role: Role = "current"
 
-    def draw(self) -> Drawn:
+    def draw(self, images: Path) -> Drawn:
         """The marked phantom; the place is as large and where it is in patients with the code. Cost: three phantoms.
 
         Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, region_not_free.
@@ -121,18 +123,15 @@ def _marked(
     n = len(shown)
     left, top, right, bottom = (at * n for at in box)
     image = marked(Image.fromarray(shown), (left, top, right, bottom), mark, mask=mask)
-    return Drawn(_png(np.asarray(image)), n, n, (evidence,))
+    return Drawn(gray_png(np.asarray(image)), n, n, (evidence,))
 
 
 def _render(codes: Sequence[str], of: Phantom | MarkedPhantom | EmptyRegion) -> np.ndarray:
+    return _rendered(tuple(codes), of.view, of.seed, of.size_px)
+
+
+@lru_cache(maxsize=16)  # the items of a study follow each other, and most need the study's own phantom
+def _rendered(codes: tuple[str, ...], view: Literal["frontal", "lateral"], seed: int, size_px: int) -> np.ndarray:
     from chexalign.demo.phantom import render
 
-    return render(codes, view=of.view, seed=of.seed, size_px=of.size_px)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return render(codes, view=view, seed=seed, size_px=size_px)

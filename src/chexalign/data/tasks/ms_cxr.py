@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from chexalign.data.layout import find_file, need_root
+from chexalign.data.marked_pictures import Marking, mark_regions
 from chexalign.data.mimic_images import LICENSE, files_folder, jpeg
 from chexalign.data.mimic_tables import SPLIT_NAMES, read_splits
 from chexalign.data.questions import Draft, Picture, QuestionItem, share_of
@@ -40,10 +41,18 @@ class MSCXR:
     }
 
     def __init__(
-        self, *, root: Path | None = None, images: Path | None = None, splits: Literal["own", "mimic"] = "own"
+        self,
+        *,
+        root: Path | None = None,
+        images: Path | None = None,
+        splits: Literal["own", "mimic"] = "own",
+        mark: Marking = "words",
     ) -> None:
-        """`splits` is `mimic` for a policy that learns from reports of MIMIC-CXR, whose splits may be others."""
-        self.root, self.images, self.splits = root, images, splits
+        """`splits` is `mimic` for a policy that learns from reports of MIMIC-CXR, whose splits may be others.
+
+        `mark` shows where the box of a question about a region is, instead of telling it in words.
+        """
+        self.root, self.images, self.splits, self.mark = root, images, splits, mark
         if splits not in ("own", "mimic"):
             raise UserError(f"splits is {splits!r}.", "It is own or mimic.", "Leave it out for the collection's own.")
 
@@ -72,7 +81,7 @@ class MSCXR:
         items, left_out = ask(known, FINDINGS)
         sentences, fewer = _sentences(known, about)
         items, apart = patients_apart(_joined(known, items, sentences))
-        return items, dict(+(dropped + left_out + fewer + apart))
+        return mark_regions(items, self.mark), dict(+(dropped + left_out + fewer + apart))
 
     def _splits(self, top: Path) -> dict[str, str]:
         """Our name of MIMIC-CXR's split of each study; none where its table is not needed and not there."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from chexalign.data.layout import find_file, need_root, read_columns
+from chexalign.data.marked_pictures import Marking, mark_regions
 from chexalign.data.questions import Picture, PixelBox, QuestionItem, share_of
 from chexalign.data.tasks.boxes import Bounds, read_corner_and_size
 from chexalign.data.tasks.files import image_files, under
@@ -51,8 +52,9 @@ class NIHBoxes:
         "needs": f"{_BOXES[0]}, Data_Entry_2017.csv and the PNG images, from the NIH Clinical Center",
     }
 
-    def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:
-        self.root, self.images = root, images
+    def __init__(self, *, root: Path | None = None, images: Path | None = None, mark: Marking = "words") -> None:
+        """`mark` shows where the box of a question about a region is, instead of telling it in words."""
+        self.root, self.images, self.mark = root, images, mark
 
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """Questions about the boxed images, splits by patient."""
@@ -68,7 +70,7 @@ class NIHBoxes:
             if stems[name] in files
         ]
         items, left_out = ask(known, FINDINGS)
-        return items, dict(+(dropped + left_out))
+        return mark_regions(items, self.mark), dict(+(dropped + left_out))
 
 
 def read_boxes(path: Path) -> tuple[dict[str, list[tuple[str, Bounds]]], Counter[str]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from chexalign.data.layout import need_root, not_there
+from chexalign.data.marked_pictures import Marking, mark_regions
 from chexalign.data.questions import SHARES, TEST, TRAIN, VALIDATION, Picture, QuestionItem, share_of
 from chexalign.data.tasks.files import image_files, under
 from chexalign.data.tasks.findings import clearly_absent
@@ -43,8 +44,9 @@ class VinDrCXR:
         "needs": f"{_TRAIN} and {_TEST} (PhysioNet) or {_KAGGLE} (Kaggle), and the DICOM images",
     }
 
-    def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:
-        self.root, self.images = root, images
+    def __init__(self, *, root: Path | None = None, images: Path | None = None, mark: Marking = "words") -> None:
+        """`mark` shows where the box of a question about a region is, instead of telling it in words."""
+        self.root, self.images, self.mark = root, images, mark
 
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """Questions about images of both sets; the collection names no patients, so each image counts as one."""
@@ -65,7 +67,7 @@ class VinDrCXR:
             dropped += why
         findings = sorted({finding for image in known for finding in image.present})
         items, left_out = ask(known, findings)
-        return items, dict(+(dropped + left_out))
+        return mark_regions(items, self.mark), dict(+(dropped + left_out))
 
     def _read(
         self, root: Path, table: Path, *, votes: bool, shares: dict[str, float]
