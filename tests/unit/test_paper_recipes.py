@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from chexalign.cli import main
 from chexalign.recipe_load import find_recipe, load_recipe, recipe_names
 from chexalign.sweep.space import expand, read_grid
 from chexalign.sweep.trials import arm_of, choose, value_at
+from tests.trees import mimic_tree
+from tests.unit.test_judge_served import TEMPLATE
+from tests.unit.test_model_recipes import chexagent_2
 
 RECIPE = "chexalign/chexagent_mimic"
 # Table 7 of the paper: algorithm -> its grid, and the best rows with GREEN and with BERTScore as judge.
@@ -68,6 +73,22 @@ def test_each_grid_can_be_swept(algorithm):
     assert len({chosen.trial(arm)[0] for arm in arms}) == len(arms)
     assert recipe.resolved_arms()[chosen.arm] in arms
     assert all(value_at(arm, key) is not None for arm in arms for key in grid)
+
+
+@pytest.mark.parametrize("name", [RECIPE, "chexalign/chexagent2_mimic_green"])
+def test_a_plan_accepts_the_recipe(name, tmp_path, capsys):
+    """With the prompt of GREEN in a file, and a small model of the smaller kind in the place of either."""
+    prompt = tmp_path / "green.txt"
+    prompt.write_text(TEMPLATE)
+    text, python = find_recipe(name).read_text(), "python: green-env/bin/python"
+    assert text.count(python) == 1
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text.replace(python, f"template: {prompt}"))
+    places = [f"policy.model={chexagent_2(tmp_path / 'model')}", f"data.root={mimic_tree(tmp_path / 'mimic')}"]
+    command = ["plan", str(recipe), "--json", *(word for place in places for word in ("--set", place))]
+    assert main.main([*command, "--set", "evaluate.metrics=[chexpert]"]) == 0
+    rows = {row["stage"]: row["rows"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["candidates"] == 4 * rows["prompts"]
 
 
 def test_a_grid_is_no_recipe():

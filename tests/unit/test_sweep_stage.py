@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -70,3 +72,13 @@ def test_a_failure_is_told_by_its_own_words_only_where_these_hold_no_text(sweep,
     assert outcome.reason is not None
     assert outcome.reason.startswith(reason)
     assert "text of a report" not in outcome.reason
+
+
+def test_each_worker_has_one_gpu_of_those_that_the_sweep_was_given(monkeypatch):
+    monkeypatch.setattr(stage.processes, "end_with_parent", lambda: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    gpus, counter, found = stage._gpus(), multiprocessing.Value("i", 0), []
+    for _ in range(3):
+        stage._prepare_worker(counter, gpus)
+        found.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert found == ["2", "5", "2"]
