@@ -17,6 +17,7 @@ from chexalign.demo.questions_draw import EmptyRegion, MarkedPhantom
 from chexalign.demo.questions_findings import FINDINGS, grade_of, graded, read_chest, side_of, zone_of
 from chexalign.demo.questions_words import denied, told, where
 
+WHY_NOT = ("finding_not_visible", "finding_too_large_to_mark", "region_not_free", "another_finding_in_the_region")
 HEADINGS = (
     *("Opacity", "Pleural Effusion", "Cardiomegaly", "Nodule", "Pulmonary Atelectasis", "Calcified Granuloma", "Lung"),
     *("Pneumothorax", "Catheters, Indwelling", "Aorta", "Diaphragm", "Fractures, Bone", "normal", "Kidney", "", " / "),
@@ -81,11 +82,12 @@ def test_questions_of_any_codes_are_readable_and_have_a_right_answer(studies, se
 def test_a_box_is_inside_the_image_or_the_region_is_dropped(others, code, seed, size):
     for drawing in (
         MarkedPhantom((*others, code), code, "x", MARKS[seed % 3], seed, size),
+        MarkedPhantom((*others, code), code, "x", MARKS[seed % 3], seed, size, apart_from=(*others, code)[0]),
         EmptyRegion(tuple(others), code, "x", MARKS[seed % 3], seed, size),
     ):
         drawn = drawn_or_why(drawing)
         if isinstance(drawn, str):
-            assert drawn in ("finding_not_visible", "finding_too_large_to_mark", "region_not_free")
+            assert drawn in WHY_NOT
         else:
             left, top, right, bottom = drawn.marks[0].box
             assert 0 <= left < right <= 1

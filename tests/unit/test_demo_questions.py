@@ -38,7 +38,7 @@ CODES = (
     *(
         "Pleural Effusion/right/small",
         "Pleural Effusion/left",
-        "Pleural Effusion/bilateral/large",
+        "Pleural Effusion/bilateral",
         "Fractures, Bone/ribs",
     ),
     *("Calcified Granuloma/lung/upper lobe/left", "Nodule/lung/lower lobe/right", "Nodule/lung/upper lobe/left"),
@@ -53,6 +53,7 @@ CODES = (
     *("Hernia, Hiatal", "Diaphragm/right/elevated", "Diaphragm/bilateral/flattened", "Pneumonia/lower lobe/right"),
 )
 IMAGES = Path("images")  # which phantoms do not look at
+WHY_NOT = {"finding_not_visible", "finding_too_large_to_mark", "region_not_free", "another_finding_in_the_region"}
 SPLITS = ("train", "train", "train", "test")
 
 
@@ -198,8 +199,8 @@ def test_images_are_drawn_once_and_named_by_their_content(drawn):
 
 def test_few_marks_cannot_be_drawn_and_they_are_counted(drawn):
     (made, dropped), _ = drawn
-    assert set(dropped) <= {"finding_not_visible", "finding_too_large_to_mark", "region_not_free"}
-    assert dropped.total() < 0.03 * len(made)
+    assert set(dropped) <= WHY_NOT
+    assert dropped.total() < 0.05 * len(made)
     boxes = [e for row in made if row.kind == "region" for e in row.evidence if e.kind == "box"]
     assert boxes
     assert {e.image for e in boxes} == {0}
@@ -382,3 +383,23 @@ def test_the_collection_gives_enough_questions_of_all_kinds_split_as_its_run():
     assert {(of_run[item.study], item.split) for item in items} == set(expected.items())
     own = {s.id: Phantom(s.payload.codes, phantom_seed(s.id, 0), 128) for s in studies}
     assert sum(item.pictures == (own[item.study],) for item in items) > 0.7 * len(studies)
+
+
+def test_of_two_findings_on_one_chest_both_places_are_asked_about_or_none(items):
+    pairs = [item for item in items if item.drafts[0].part == "place"]
+    found = defaultdict(list)
+    for item in pairs[:60]:
+        (picture,) = item.pictures
+        assert {picture.code, picture.apart_from} <= set(picture.codes)
+        assert [draft.answers for draft in item.drafts] == [("yes",), ("no",)]
+        found[item.study].append(why_not(picture))
+    assert all(len(of_it) == 2 and of_it[0] == of_it[1] for of_it in found.values())
+    assert {why for of_it in found.values() for why in of_it} == {None, "another_finding_in_the_region"}
+
+
+def why_not(drawing):
+    try:
+        drawing.draw(IMAGES)
+    except DropStudyError as why:
+        return str(why)
+    return None

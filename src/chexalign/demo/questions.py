@@ -100,5 +100,5 @@ def _asked(chests: Sequence[Chest], size_px: int, dropped: Counter[str]) -> Iter
 
 
 def _marked(chest: Chest, region: Region, size_px: int) -> MarkedPhantom | EmptyRegion:
-    kind = MarkedPhantom if region.there else EmptyRegion
-    return kind(chest.codes, region.code, region.finding, region.mark(chest), chest.seed, size_px)
+    what = (chest.codes, region.code, region.finding, region.mark(chest), chest.seed, size_px)
+    return MarkedPhantom(*what, apart_from=region.beside) if region.there else EmptyRegion(*what)

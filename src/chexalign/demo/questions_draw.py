@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LEAST = 10.0  # of 255: what a code changes less than this, averaged over 3 x 3 pixels, is not seen
 _LARGEST = 0.35  # of the image; a box that is larger marks nothing
-_FREE = 6.0  # of 255: the mean change by other codes up to which a region counts as free of findings
+_FREE = 6.0  # of 255: the mean change by other codes in a box up to which it counts as free of them
 _JOIN_PX = 2 / 128  # of the image: parts of a finding that are nearer than this are one
 
 
@@ -50,15 +50,21 @@ class MarkedPhantom:
     size_px: int
     view: Literal["frontal"] = "frontal"
     role: Role = "current"
+    apart_from: str = ""  # another of the codes, whose region must be another one
 
     def draw(self, images: Path) -> Drawn:
-        """The marked phantom. Cost: two phantoms.
+        """The marked phantom. Cost: two phantoms, or three.
 
-        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark.
+        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, another_finding_in_the_region.
         """
         shown = _render(self.codes, self)
         without = _render([code for code in self.codes if code != self.code], self)
         mask, box = changed(shown, without)
+        if self.apart_from:
+            others = _render([code for code in self.codes if code != self.apart_from], self)
+            _need_free(shown, others, box, "another_finding_in_the_region")
+            # And the other way round, so that of two regions that are asked about together none is left alone.
+            _need_free(shown, without, changed(shown, others)[1], "another_finding_in_the_region")
         return _marked(shown, mask, box, self.mark, Evidence("box", self.finding, image=0, box=box))
 
 
@@ -80,12 +86,9 @@ class EmptyRegion:
 
         Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, region_not_free.
         """
-        import numpy as np
-
         shown, healthy = _render(self.codes, self), _render((), self)
         mask, box = changed(_render((*self.codes, self.code), self), shown)
-        if np.abs(shown.astype(float) - healthy)[mask].mean() > _FREE:
-            raise DropStudyError("region_not_free")
+        _need_free(shown, healthy, box, "region_not_free")
         absent = Evidence("box", self.finding, present=False, image=0, box=box)
         return _marked(shown, mask, box, self.mark, absent)
 
@@ -112,6 +115,16 @@ def changed(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, tuple[float
     if (right - left) * (bottom - top) > _LARGEST * n * n:
         raise DropStudyError("finding_too_large_to_mark")
     return mask, (round(left / n, 6), round(top / n, 6), round(right / n, 6), round(bottom / n, 6))
+
+
+def _need_free(shown: np.ndarray, without: np.ndarray, box: tuple[float, float, float, float], reason: str) -> None:
+    """Raises DropStudyError with the reason where something that `without` lacks shows in the box."""
+    import numpy as np
+
+    left, top, right, bottom = (round(at * len(shown)) for at in box)
+    difference = np.abs(shown.astype(float) - without)[top:bottom, left:right]
+    if difference.mean() > _FREE:
+        raise DropStudyError(reason)
 
 
 def _marked(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from chexalign import ids
 from chexalign.data.marks import MARKS, Mark
 from chexalign.data.questions import Draft
 from chexalign.data.tasks.balance import LEFT_OUT, Case, in_groups, one_right_each
+from chexalign.data.tasks.findings import may_both_be
 from chexalign.data.tasks.wordings import NO, YES, keyed_order
-from chexalign.demo.questions_findings import BOTH, LEFT, RIGHT, Chest, findings_of, heading_of, side_of
+from chexalign.demo.questions_findings import BOTH, LEFT, RIGHT, Chest, findings_of, grade_of, heading_of, side_of
 from chexalign.demo.questions_words import (
     REGION_ABNORMAL,
     REGION_FINDING,
@@ -22,7 +24,8 @@ from chexalign.demo.questions_words import (
     listed,
     one_of,
     place_of,
-    told,
+    said,
+    where,
 )
 from chexalign.types import Evidence
 
@@ -56,6 +59,7 @@ class Region:
     code: str
     finding: str
     there: bool
+    beside: str = ""  # another code of the chest, which is surely drawn elsewhere
 
     def mark(self, chest: Chest) -> Mark:
         """The mark that points at it."""
@@ -69,8 +73,9 @@ def ask_regions(chests: Sequence[Chest]) -> tuple[list[Marked], Counter[str]]:
     """Regions with their questions, and how many regions were left out for balance.
 
     Which of four findings is in a place, whether a named one is, whether any is, and what it is called. Each option is
-    right equally often; of four places with the same options each finding is asked about where it is and where it is
-    not. Places without a finding are where the finding of another patient of the split would be drawn.
+    right equally often. Of four places with the same options each finding is asked about where it is and where it is
+    not, and of two places on one chest each finding is asked about in its own place and in the other one. Places
+    without a finding are where the finding of another patient of the split would be drawn.
     """
     regions = [region for at, chest in enumerate(chests) for region in _regions(at, chest)]
     cases = [_case(chests[region.chest], region) for region in regions]
@@ -86,10 +91,13 @@ def ask_regions(chests: Sequence[Chest]) -> tuple[list[Marked], Counter[str]]:
                 _whether(chest, region, region.finding, YES),
                 _whether(chest, region, other, NO),
             ]
-    left_out = len(regions) - len(drafts)
-    for region in _capped(list(drafts), chests):
+    found, left_out = list(drafts), len(regions) - len(drafts)
+    for region in _capped(found, chests):
         drafts[region].append(_name(chests[region.chest], region))
-    for region, empty in _empty_ones(list(drafts), chests):
+    for one, other in _pairs(regions, chests):
+        chest = chests[one.chest]
+        drafts[one] += [_whether(chest, one, one.finding, YES), _whether(chest, one, other.finding, NO)]
+    for region, empty in _empty_ones(found, chests):
         drafts[region].append(_any(chests[region.chest], region))
         drafts[empty].append(_any(chests[empty.chest], empty))
     return list(drafts.items()), Counter({LEFT_OUT: left_out})
@@ -102,6 +110,20 @@ def _regions(at: int, chest: Chest) -> Iterator[Region]:
         specific = [finding for finding in found if finding != "lung lesion"] or list(found)
         if heading_of(code) in _LOCAL and len(specific) == 1 and chest.by_finding[specific[0]] == (code,):
             yield Region(at, code, specific[0], there=True)
+
+
+def _pairs(regions: Sequence[Region], chests: Sequence[Chest]) -> Iterator[tuple[Region, Region]]:
+    """The first two regions of each chest whose findings say nothing of each other, each with the other one."""
+    by_chest: defaultdict[int, list[Region]] = defaultdict(list)
+    for region in regions:
+        by_chest[region.chest].append(region)
+    for of_it in by_chest.values():
+        order = sorted(of_it, key=lambda region: ids.digest("pair", chests[region.chest].id, region.code))
+        for one, other in combinations(order, 2):
+            if not may_both_be(one.finding, other.finding, in_a_box=True):
+                yield replace(one, beside=other.code), other
+                yield replace(other, beside=one.code), one
+                break
 
 
 def _case(chest: Chest, region: Region) -> Case:
@@ -157,12 +179,23 @@ def _which(chest: Chest, region: Region, options: tuple[str, ...]) -> Draft:
 
 
 def _whether(chest: Chest, region: Region, finding: str, answer: str) -> Draft:
-    name = f"{chest.id}/{region.code}/{finding}"
+    name = f"{chest.id}/{region.code}/{finding}{'/' + region.beside if region.beside else ''}"
     wordings = [wording.replace("{finding}", finding) for wording in REGION_PRESENCE]
     reason = _told(chest, region, name) if answer == YES else denied(finding, name, _place(chest, region))
-    draft = _choice(chest, region, name, "presence", wordings, (YES, NO), answer, answered(answer, reason))
-    absent = () if answer == YES else (Evidence("label", finding, present=False),)
-    return replace(draft, evidence=draft.evidence + absent)
+    draft = _choice(
+        chest,
+        region,
+        name,
+        "place" if region.beside else "presence",
+        wordings,
+        (YES, NO),
+        answer,
+        answered(answer, reason),
+    )
+    if answer == YES:
+        return draft
+    other = Evidence("code", region.beside) if region.beside else Evidence("label", finding, present=False)
+    return replace(draft, evidence=(*draft.evidence, other))
 
 
 def _any(chest: Chest, region: Region) -> Draft:
@@ -206,4 +239,6 @@ def _place(chest: Chest, region: Region) -> str:
 
 
 def _told(chest: Chest, region: Region, name: str) -> str:
-    return told(region.finding, [region.code], name, place=_place(chest, region))
+    """A mark is on one of the sides of a bilateral finding."""
+    place = "" if side_of([region.code]) == BOTH else where([region.code])
+    return said(region.finding, grade_of([region.code]), f"{place} {_place(chest, region)}".strip(), name)

@@ -140,13 +140,13 @@ def place_of(mark: Mark) -> str:
     return _PLACES[mark]
 
 
-def told(finding: str, codes: Sequence[str], name: str, *, place: str = "") -> str:
+def told(finding: str, codes: Sequence[str], name: str) -> str:
     """A sentence that says that a finding is there, with the severity, side and zone that all its codes agree on.
 
     >>> told("pleural effusion", ["Pleural Effusion/left/small"], "a")
     'The image shows a mild pleural effusion on the left.'
     """
-    return said(finding, grade_of(codes), " ".join(part for part in (where(codes), place) if part), name)
+    return said(finding, grade_of(codes), where(codes), name)
 
 
 def said(finding: str, grade: str | None, place: str, name: str) -> str:
