@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chexalign import atomic
+from chexalign import atomic, ids
 from chexalign.evaluate.stage import write_estimates
 from chexalign.judges.chexpert import LABELS
 from chexalign.recipe import Recipe
@@ -46,7 +46,8 @@ def recipe(name: str, judges: Sequence[str], **blocks: Any) -> Recipe:
 def finished(table: Table[Any], rows: Sequence[Any], config: Mapping[str, Any] | None = None) -> None:
     """Writes a whole table in one part."""
     info = table.write_part(0, rows, fingerprint="f")
-    Manifest(table.folder.name, "f", {}, dict(config or {}), 1, info.rows, {}, info.content, 0.0).save(table.folder)
+    content = ids.digest([info.content])
+    Manifest(table.folder.name, "f", {}, dict(config or {}), 1, info.rows, {}, content, 0.0).save(table.folder)
 
 
 def study(number: int, text: str | None = None) -> Study:

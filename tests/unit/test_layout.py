@@ -28,7 +28,7 @@ LEVELS: list[set[str]] = [
     {"sample", "train", "evaluate", "mine", "audit"},
     {"demo", "present"},
     {"workflow", "compare"},
-    {"sweep"},
+    {"sweep", "cards"},
     {"cli"},
 ]
 CORE = LEVELS[0] | LEVELS[1]  # single modules, which may import each other, without a cycle

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("chexalign.cli.evaluate", "compare policies, with intervals"),
     "sweep": ("chexalign.cli.sweep", "search the parameters of training on the validation split"),
     "compare": ("chexalign.cli.compare", "set finished runs side by side, as the tables of the paper"),
+    "card": ("chexalign.cli.card", "write model and dataset cards from manifests and estimates"),
     "report": ("chexalign.cli.report", "write report.html"),
     "explain": ("chexalign.cli.explain", "show every value of a recipe and where it came from"),
     "plan": ("chexalign.cli.plan", "check a recipe and show its stages, before anything is spent"),
