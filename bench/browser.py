@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -126,7 +127,7 @@ def browser() -> Iterator[Page]:
     to_us, from_browser = os.pipe()
 
     def hand_over() -> None:
-        first, second = os.dup(to_browser), os.dup(from_browser)
+        first, second = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser))  # neither is 3 or 4
         os.dup2(first, 3)
         os.dup2(second, 4)
 

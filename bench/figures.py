@@ -27,8 +27,8 @@ from figures_train import algorithm_rows, saving_rows, speed_rows
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"<!-- figure: (?P<name>[^>]+?) -->.*?<!-- /figure -->", re.DOTALL)
 NOT_YET = "not measured yet"
-# First part of a key -> file under results/.
-FILES = ("demo", "train", "sampling", "judges", "pairs", "data", "stats", "matrix", "chexpo")  # a key begins with one
+# A key begins with the name of its file under results/.
+FILES = ("demo", "train", "sampling", "judges", "pairs", "data", "stats", "report", "matrix", "chexpo")
 OPTIONAL = ("demo.minutes", "demo.peak_mb", "demo.quick_minutes")  # need a timed run
 F1_MESH, F1_REFERENCE = "micro_f1_13_vs_mesh", "micro_f1_13_vs_reference"
 PLOT, PLOTTED = "demo.plot", "Paired differences against SFT by arm and seed, with 90% intervals"

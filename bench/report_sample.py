@@ -105,13 +105,13 @@ def case(number: int, sample: SampleCase) -> Case:
         for policy, text in sample.texts.items()
     }
     images = [CaseImage(_jpeg(sample.codes, number, view), view, synthetic=True) for view in sample.views]
-    labels = {policy: sorted(positives(text)) for policy, text in sample.texts.items()}
+    labels = {policy: sorted(positives(text) - {"No Finding"}) for policy, text in sample.texts.items()}
     return Case(
         study_id=f"sample-{number:02d}",
         images=images,
         indication=sample.indication,
         reference=sample.reference,
-        reference_labels=sorted(positives(sample.reference)),
+        reference_labels=sorted(positives(sample.reference) - {"No Finding"}),
         texts=sample.texts,
         labels=labels,
         scores=scores,

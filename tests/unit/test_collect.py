@@ -61,7 +61,7 @@ def test_images_are_small_gray_jpegs_and_missing_ones_are_counted(tmp_path: Path
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     refs = [ImageRef(name, "0" * 64, "frontal", 600, 900, synthetic=True) for name in ("a.png", "broken.png", "no.png")]
     studies = [dataclasses.replace(study, images=(ref,)) for study, ref in zip(STUDIES, refs, strict=False)]
-    images, gone = collect_cases._all_images(run, studies, 2)
+    images, gone = collect_cases.all_images(run, studies, threads=2)
     assert gone == 2
     assert [len(found) for found in images] == [1, 0, 0]
     with Image.open(BytesIO(images[0][0].jpeg)) as opened:

@@ -68,6 +68,17 @@ def test_no_sentence_is_lost(before, after):
     assert carried + sum(kind == "dropped" for kind, _ in changes) == len(sentences(before))
 
 
+def test_labels_tell_what_changed_against_the_report_before():
+    chips = label_chips(["Edema", "Cardiomegaly"], ["Cardiomegaly", "Fracture"], ["Edema", "Pneumonia"])
+    assert chips == [
+        LabelChip("Cardiomegaly", "match", "found"),
+        LabelChip("Edema", "missed", "lost"),
+        LabelChip("Fracture", "invented", "invented"),
+        LabelChip("Pneumonia", "withdrawn", "withdrawn"),
+    ]
+    assert not any(chip.change for chip in label_chips(["Edema"], ["Edema"], ["Edema"]))
+
+
 def test_labels_match_are_missed_or_invented():
     assert label_chips(["Edema", "Cardiomegaly"], ["Fracture", "Cardiomegaly"]) == [
         LabelChip("Cardiomegaly", "match"),

@@ -124,9 +124,9 @@ def test_the_tax_is_told_by_task_with_its_verdict(html):
     rows = sections.task_rows(DATA, INDEX)
     assert [(row.name, row.depth) for row in rows] == [("All tasks, mean", 0), ("view", 0), ("frontal", 2)]
     assert [row.info.name for row in sections.control_rows(DATA, INDEX)] == ["task.view.unread"]
-    assert sections.tax_summary(DATA)[0].endswith("lost more than the bound")
+    assert sections.tax_summary(DATA) == ["arm: lost more than the bound on view; open on the mean over tasks"]
     passed = report(more=Numbers(tax=[TaxVerdict("task.view.accuracy", "arm", 0.05, "pass")]))
-    assert sections.tax_summary(passed) == ["no task lost more than 0.05 in accuracy"]
+    assert sections.tax_summary(passed) == ["arm: within the bound on view"]
     assert 'class="tax fail"' in html
 
 

@@ -28,7 +28,7 @@ def collect_cases(
     """
     texts = {r.name: {p.study_id: p.text for p in run.predictions(r.name).iter_rows()} for r in results}
     reference = label_matrix([study.reference for study in studies])
-    images, gone = _all_images(run, studies, threads)
+    images, gone = all_images(run, studies, threads=threads)
     cases = [
         Case(
             study_id=study.id,
@@ -55,7 +55,7 @@ def fits(sizes: Sequence[int], n_images: int, budget: int = _IMAGE_BYTES) -> boo
     return sum(sizes) / max(1, len(sizes)) * n_images * 4 / 3 <= budget
 
 
-def _all_images(run: RunFolder, studies: Sequence[Study], threads: int) -> tuple[list[list[CaseImage]], int]:
+def all_images(run: RunFolder, studies: Sequence[Study], *, threads: int) -> tuple[list[list[CaseImage]], int]:
     """The images of each study, and how many are missing; Pillow works outside the lock, so threads are enough."""
     flat = [(i, image) for i, study in enumerate(studies) for image in study.images]
     out: list[list[CaseImage]] = [[] for _ in studies]

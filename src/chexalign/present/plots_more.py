@@ -76,7 +76,6 @@ def _differences(
         forest_block(axes, index, metrics, arms, styles)
         if bound is not None:
             axes.axvline(-bound, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
-            axes.text(-bound, 0.0, "bound ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", fontsize=8)
         axes.xaxis.set_major_locator(few_ticks())
         axes.set_xlabel(label)
         return inline_svg(figure, name, description)

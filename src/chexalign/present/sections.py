@@ -114,11 +114,15 @@ def control_rows(data: ReportData, index: EstimateIndex) -> list[Row]:
 
 
 def tax_summary(data: ReportData) -> list[str]:
-    """One sentence per policy and verdict that is not within the bound; one for all where every one is."""
-    found = data.more.tax
-    if found and all(verdict.verdict == "pass" for verdict in found):
-        return [f"no task lost more than {found[0].bound:g} in accuracy"]
-    return [f"{v.policy}, {metric_info(v.metric).label}: {_TAX_WORDS[v.verdict]}" for v in found if v.verdict != "pass"]
+    """One sentence per policy: on which tasks it lost more than the bound, may have, and did not."""
+    lines = []
+    for policy in dict.fromkeys(found.policy for found in data.more.tax):
+        said = []
+        for kind in ("fail", "open", "pass"):
+            tasks = [_task_name(v) for v in data.more.tax if (v.policy, v.verdict) == (policy, kind)]
+            said += [f"{_TAX_WORDS[kind]} on {', '.join(tasks)}"] if tasks else []
+        lines.append(f"{policy}: {'; '.join(said)}")
+    return lines
 
 
 def tax_word(verdict: TaxVerdict) -> str:
@@ -129,6 +133,11 @@ def tax_word(verdict: TaxVerdict) -> str:
 def gap_summary(data: ReportData, index: EstimateIndex) -> list[Estimate]:
     """How far the own judge of every policy is ahead of the others."""
     return [e for arm in data.arms if (e := index.difference("goodhart_gap", arm)) is not None]
+
+
+def _task_name(verdict: TaxVerdict) -> str:
+    group = _group(verdict.metric)
+    return "the mean over tasks" if group == ("",) else group[-1]
 
 
 def _group(name: str) -> tuple[str, ...]:
