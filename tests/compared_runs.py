@@ -15,9 +15,9 @@ from chexalign.recipe import Recipe
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
 from chexalign.store import Manifest, Table
-from chexalign.types import Prediction, Score, Study
+from chexalign.types import Answer, Prediction, Question, Score, Study
 
-ARM = "dpo_green"
+ARM, SOURCE = "dpo_green", "made-up"
 TEXTS = (
     "The lungs are clear. The heart is of normal size.",
     "There is a small left pleural effusion. No pneumothorax.",
@@ -74,14 +74,19 @@ def finished_run(
     words: Mapping[str, int] | None = None,
     versions: Mapping[str, str] | None = None,
     skipped: Sequence[str] = (),
+    answers: Mapping[str, Sequence[bool | None]] | None = None,
+    first_question: int = 0,
     **blocks: Any,
 ) -> RunFolder:
     """A run with the scores `{policy: {judge: one per study}}`, evaluated as a recipe would have it.
 
     Judges in `skipped` stand in the recipe and scored nothing. `words` repeats the reports of a policy so many times.
+    `answers` says which questions each policy answered right, None for an answer that cannot be read.
     """
     run, judges = RunFolder(root), list(scores[SFT])
     studies = studies if studies is not None else [study(i) for i in range(len(scores[SFT][judges[0]]))]
+    if answers is not None:
+        blocks["questions"] = {"collections": [{"source": SOURCE}], "orders": 1}
     made = recipe(name or root.name, [*judges, *skipped], **blocks)
     atomic.write_text(run.recipe, made.to_yaml())
     finished(run.studies, studies)
@@ -97,6 +102,7 @@ def finished_run(
             version = (versions or {}).get(judge, "1")
             found = [_score(s.id, judge, version, v, i) for i, (s, v) in enumerate(zip(studies, values, strict=True))]
             finished(run.metric(judge, policy), found, {"blocks": [judge, {"version": version}]})
+    _answered(run, answers or {}, first_question)
     _evaluate(run, made, policies, judges)
     _trained(run)
     return run
@@ -109,10 +115,35 @@ def _score(study_id: str, judge: str, version: str, value: float | None, number:
     return Score(study_id, f"{judge}@{version}", value, parts)
 
 
+def _answered(run: RunFolder, answers: Mapping[str, Sequence[bool | None]], first: int) -> None:
+    for policy, found in answers.items():
+        asked = [
+            Question(
+                *(f"q{i:03}", f"p{i:03}", f"s{i:03}", ("view", "binary")[i % 2], "all", "basic", "verify", "Is it?"),
+                *(("yes", "no"), ("yes",), (), "test", SOURCE, "CC0"),
+            )
+            for i in range(first, first + len(found))
+        ]
+        finished(run.questions(SOURCE), asked)
+        rows = []
+        for question, right in zip(asked, found, strict=True):
+            read = None if right is None else ("yes" if right else "no",)
+            rows.append(Answer(question.id, policy, "generation", 0, "yes" if right else "no", 1, read, right))
+        finished(run.answers(SOURCE, policy), rows)
+
+
 def _evaluate(run: RunFolder, made: Recipe, policies: Sequence[str], judges: Sequence[str]) -> None:
     key = StageKey("estimates", {}, {}, made.seed)
     learned = {policy: "green" for policy in policies if policy not in (SFT, "sft_shuffled")}
-    write_estimates(run, key, spec=made.evaluate, policies=policies, judges=judges, learned_from=learned)
+    write_estimates(
+        run,
+        key,
+        spec=made.evaluate,
+        policies=policies,
+        judges=judges,
+        learned_from=learned,
+        questions=made.questions,
+    )
 
 
 def _trained(run: RunFolder) -> None:

@@ -166,6 +166,15 @@ def test_another_version_of_a_judge_is_refused_by_name(tmp_path, planted):
     assert "green@2 in newer" in told.what
 
 
+def test_other_options_of_a_judge_are_refused(tmp_path, planted):
+    other = run_of(tmp_path / "other", BETTER)
+    for policy in ("sft", ARM):
+        path = other / "metrics" / "green" / policy / "manifest.json"
+        content = atomic.read_json(path)
+        atomic.write_json(path, {**content, "config": {"blocks": [{"name": "green", "model": "models/judge"}]}})
+    assert "other options in planted" in problem(planted, other).what
+
+
 def test_another_reference_is_refused(tmp_path, planted):
     changed = [study(0, "Another text about the heart."), *(study(i) for i in range(1, N))]
     told = problem(planted, run_of(tmp_path / "changed", BETTER, studies=changed))
@@ -229,8 +238,53 @@ def test_labels_are_told_by_set_and_by_label(tmp_path):
     assert ("labels/dpo_green", "chexbert.micro_f1_14") in bold(found, "4")
     assert cell(found, "labels/dpo_green", "chexbert.average_f1", "4").estimate.value == pytest.approx(1.0)
     assert cell(found, "labels/dpo_green", "chexbert.f1.Cardiomegaly", "11").estimate.value == pytest.approx(1.0)
+    assert any("an uncertain label counts as positive" in note for note in grid(found, "4").notes)
     row = lay_out(grid(found, "10")).rows[0]
     assert all(c.n == f"{N} / {N}" for c in row.cells if c.interval)
+
+
+def asked(root: Path, sft: list[bool], arm: list[bool], first: int = 0) -> Path:
+    return run_of(root, BETTER, answers={"sft": sft, ARM: arm}, first_question=first)
+
+
+RIGHT, HALF = [True] * 80, [True, True, False, False] * 20
+
+
+def test_accuracies_are_told_by_task_with_the_verdict_on_the_tax(tmp_path):
+    found = compare_runs([asked(tmp_path / "asked", RIGHT, HALF)], quoted=read_quoted("paper"))
+    assert cell(found, "asked/dpo_green", "task.view.accuracy", "5").estimate.value == pytest.approx(0.5)
+    assert ("asked/sft", "task.mean.accuracy") in bold(found, "5")
+    assert any("view fail" in note for note in grid(found, "5").notes)
+    assert sum(line.quoted is not None for line in grid(found, "5").lines) == 2
+
+
+def test_runs_that_asked_different_questions_are_compared_on_what_they_share(tmp_path, planted):
+    one = asked(tmp_path / "one", HALF, HALF)
+    other = asked(tmp_path / "other", HALF[:60], RIGHT[:60], first=20)
+    found = compare_runs([one, other, planted])
+    shown = cell(found, "one/sft", "task.mean.accuracy", "5")
+    assert (shown.estimate.n, shown.source.split(":")[0]) == (60, "one/answers")
+    assert ("other/dpo_green", "task.mean.accuracy") in bold(found, "5")
+    assert cell(found, "planted/sft", "task.mean.accuracy", "5").why == "planted asked no questions"
+    assert any("60 that all asked" in note for note in grid(found, "5").notes)
+    apart = compare_runs([one, asked(tmp_path / "apart", RIGHT, RIGHT, first=200)])
+    assert bold(apart, "5") == set()
+    assert any("share no question" in note for note in grid(apart, "5").notes)
+
+
+def test_the_same_answers_twice_are_not_bold(tmp_path):
+    one = asked(tmp_path / "one", HALF, RIGHT)
+    assert bold(compare_runs([one, one]), "5") == set()
+
+
+def test_predictions_of_another_split_are_refused(tmp_path):
+    from chexalign.run_folder import RunFolder
+    from tests.compared_runs import finished
+
+    root = run_of(tmp_path / "mixed", BETTER)
+    predictions = RunFolder(root).predictions(ARM)
+    finished(predictions, predictions.rows()[:-1])
+    assert "not those of the split test" in problem(root).what
 
 
 def test_times_pairs_and_splits_are_those_of_the_manifests(planted):

@@ -121,8 +121,8 @@ def _evaluation(numbers: Numbers, arm: str, recipe: Recipe, sources: Sources) ->
     )
     yield ""
     yield from table(["metric", arm, SFT, "difference", "n / clusters"], _rows(numbers.estimates, arm, split, sources))
-    told = [e for e in (*numbers.length, *numbers.tax) if e.policy == arm]
-    yield from [""] if told else []
+    if arm in [one.policy for one in numbers.length] + [one.policy for one in numbers.tax]:
+        yield ""
     for at, length in enumerate(numbers.length):
         if length.policy == arm:
             yield f"- Length, by `{length.judge}`: {length.verdict}{sources.note(_ESTIMATES, f'length[{at}]')}."

@@ -92,7 +92,7 @@ def _shown(
         return Shown(cell.text)
     if cell.estimate is None or cell.estimate.value is None:
         return Shown(DASH, marks=(laid.mark(cell.why or "no value"),))
-    estimate, marks = cell.estimate, []
+    estimate, number, marks = cell.estimate, cell.estimate.value, []
     if estimate.low is None or estimate.high is None:
         interval = ""
         if not told and not line.quoted:
@@ -102,7 +102,7 @@ def _shown(
     of = (estimate.n, estimate.n_clusters)
     if usual is not None and of != usual and not every_n and not _counts_itself(estimate):
         marks.append(laid.mark(f"n = {n_text(*of)}"))
-    value = f"{estimate.value:,.0f}" if not column.decimals else fixed(estimate.value, column.decimals)
+    value = f"{number:,.0f}" if not column.decimals else fixed(number, column.decimals)
     return Shown(value, interval, cell.best, tuple(marks), n_text(*of) if every_n else "")
 
 

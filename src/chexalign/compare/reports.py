@@ -11,6 +11,7 @@ from chexalign.compare.questions import Questions
 from chexalign.compare.quoted import Quoted
 from chexalign.compare.side import Side
 from chexalign.compare.studies import OVERLAP, Studies, System
+from chexalign.present.collect import labelers
 from chexalign.present.metrics import metric_info
 
 _LABELER = "chexbert"
@@ -39,15 +40,16 @@ def judges_grid(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted
 def label_grids(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted]) -> list[Grid]:
     """Tables 4 and 10, F1 of labels over the split; 10 tells n beside every number."""
     there = set(studies.metrics())
-    labelers = [name for name in dict.fromkeys(j for side in sides for j in side.judges) if _is_labeler(name)] or [
-        _LABELER
-    ]
-    metrics = [f"{labeler}.{average}" for labeler in labelers for average in _AVERAGES]
+    measured = dict.fromkeys(judge for side in sides for judge in side.judges)
+    labelers_there = [name for name in measured if _is_labeler(name)]
+    metrics = [f"{name}.{average}" for name in labelers_there or [_LABELER] for average in _AVERAGES]
     metrics += [metric for metric in _RULES if metric in there]
     notes = [
-        "CheXbert F1 counts an uncertain label as the recipe says (positive unless it says else), No Finding among the "
-        "14; the average is that of the four. The rules of chexpert are told over 13 findings, without No Finding."
+        "The labels of CheXbert are told with No Finding among the 14; the average is that of the four. Those of the "
+        "rules of chexpert are over 13 findings, without No Finding."
     ]
+    words = {name: told for side in sides for name, told in labelers(side.recipe.measured()).items()}
+    notes += [f"Of {name}: {told}." for name, told in words.items() if name in labelers_there]
     four = _grid("4", "F1 of the labels of the reports", metrics, sides, studies, quoted, notes)
     ten = replace(four, number="10", title=f"{four.title}, with what each interval rests on", every_n=True)
     return [four, ten]
