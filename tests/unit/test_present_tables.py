@@ -98,6 +98,14 @@ def test_the_index_keeps_to_the_split_of_most_estimates():
     assert index.levels == "90%"
 
 
+def test_answers_can_be_of_another_split_and_outnumber_the_reports():
+    asked = [Estimate(f"task.{i}.accuracy", "sft", "validation", 0.9, None, None, 0.90, 5, 5, "few") for i in range(9)]
+    index = EstimateIndex([estimate(), *asked])
+    assert (index.split, index.answer_split) == ("test", "validation")
+    assert index.get("bertscore", "sft").value == 0.5
+    assert index.get("task.3.accuracy", "sft").value == 0.9
+
+
 def test_markdown_is_bold_only_where_the_interval_excludes_zero():
     rows = [
         estimate(),

@@ -100,7 +100,7 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "estimates": estimate_rows(data),
         "definitions": definitions(data, index),
         "methods": list(dict.fromkeys(e.method.split(";")[0] for e in index.all if e.low is not None)),
-        "sizes": list(dict.fromkeys((e.n, e.n_clusters) for e in index.all)),
+        "sizes": list(dict.fromkeys((e.n, e.n_clusters) for e in index.reports)),
         "plots": _plots(data, index),
         "style": style,
         "script": script,

@@ -66,13 +66,16 @@ def verdict(estimate: Estimate, info: MetricInfo) -> Verdict:
 class EstimateIndex:
     """Looks estimates of one split up by metric, policy and baseline.
 
-    The split is the one most estimates belong to; others stay in the full list of the report.
+    The split is the one most estimates of reports belong to, and for those of answers, which can be of another, the one
+    most of these do; others stay in the full list of the report.
     """
 
     def __init__(self, estimates: Sequence[Estimate]) -> None:
-        splits = [e.split for e in estimates]
-        self.split = max(dict.fromkeys(splits), key=splits.count) if splits else ""
-        self.all = [e for e in estimates if e.split == self.split]
+        reports = [e for e in estimates if not e.metric.startswith("task.")]
+        answers = [e for e in estimates if e.metric.startswith("task.")]
+        self.split, self.answer_split = _most_common_split(reports), _most_common_split(answers)
+        self.reports = [e for e in reports if e.split == self.split]
+        self.all = self.reports + [e for e in answers if e.split == self.answer_split]
         self._by_key = {(e.metric, e.policy, e.baseline): e for e in self.all}
 
     def get(self, metric: str, policy: str, baseline: str | None = None) -> Estimate | None:
@@ -92,3 +95,8 @@ class EstimateIndex:
     def levels(self) -> str:
         """The levels of the intervals in words: `90%`."""
         return " and ".join(f"{level:.0%}" for level in sorted({e.level for e in self.all}))
+
+
+def _most_common_split(estimates: Sequence[Estimate]) -> str:
+    splits = [e.split for e in estimates]
+    return max(dict.fromkeys(splits), key=splits.count) if splits else ""
