@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
-from chexalign.compare.figure import length_figure
 from chexalign.compare.grid import Grid
 from chexalign.compare.questions import Questions
 from chexalign.compare.quoted import Quoted
-from chexalign.compare.reports import judges_grid, label_grids, per_label_grid, systems, tasks_grid
+from chexalign.compare.reports import judges_grid, label_grids, length_grid, per_label_grid, tasks_grid
 from chexalign.compare.side import Side, open_sides
 from chexalign.compare.stages import algorithms_grid, pairs_grid, splits_grid
 from chexalign.compare.studies import Studies
@@ -24,8 +21,7 @@ class Comparison:
 
     labels: Sequence[str]  # of the runs
     notes: Sequence[str]  # about all tables
-    grids: Sequence[Grid]
-    figure: Markup | None  # Figure 3: length against judges
+    grids: Sequence[Grid]  # those of figures last
 
 
 def compare_runs(folders: Sequence[Path], *, quoted: Sequence[Quoted] = (), same_studies: bool = False) -> Comparison:
@@ -44,12 +40,11 @@ def compare_runs(folders: Sequence[Path], *, quoted: Sequence[Quoted] = (), same
         pairs_grid(sides),
         judges_grid(sides, studies, quoted, overlap=True),
         per_label_grid(sides, studies),
+        length_grid(sides, studies),
     ]
     grids = [grid for grid in grids if any(cell.estimate for line in grid.lines for cell in line.cells)]
-    grids.sort(key=lambda grid: int(grid.number))
-    return Comparison(
-        [side.label for side in sides], _notes(sides, studies), grids, length_figure(systems(sides), studies)
-    )
+    grids.sort(key=lambda grid: (not grid.number.isdigit(), int(grid.number.split()[-1])))
+    return Comparison([side.label for side in sides], _notes(sides, studies), grids)
 
 
 def _notes(sides: Sequence[Side], studies: Studies) -> list[str]:

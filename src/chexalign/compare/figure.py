@@ -2,67 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
-from chexalign.compare.studies import OVERLAP, Studies, System
-from chexalign.present.metrics import metric_info
-from chexalign.present.svg import inline_svg, light_grid, new_figure, policy_styles, styled
+from chexalign.compare.grid import Column, Grid
+from chexalign.present.svg import PolicyStyle, inline_svg, light_grid, new_figure, policy_styles, styled
 from chexalign.types import Estimate
 
-_MOST = 6  # panels: more cannot be read side by side
+_MOST, _BESIDE = 6, 3  # panels in all, and in a row: more cannot be read
 _PANEL_INCHES = 3.4
+_WORDS = "words"
 
 
-def length_figure(shown: Sequence[System], studies: Studies) -> Markup | None:
-    """Mean words per report and the mean score of each judge, one panel per judge; None without scores.
+def length_figure(grid: Grid) -> Markup | None:
+    """Mean words per report and the mean score of each judge, one panel per judge, from a table that has both.
 
-    Crosses are the intervals of both. A policy keeps its color and marker in every panel.
+    Crosses are the intervals of both. A system keeps its color and marker in every panel; judges after the sixth are
+    in the table alone. None without a judge.
     """
-    judges = dict.fromkeys(judge for system in shown for judge in system.side.judges if judge not in OVERLAP)
-    judges = dict.fromkeys(list(judges)[:_MOST])
-    points = {judge: _points(shown, studies, judge) for judge in judges}
-    points = {judge: found for judge, found in points.items() if found}
-    if not points:
+    panels = [at for at, column in enumerate(grid.columns) if column.metric != _WORDS][:_MOST]
+    if not panels:
         return None
-    styles = policy_styles([system.name for system in shown])
-    rows = -(-len(points) // 3)
+    styles = policy_styles([f"{line.run}/{line.system}" for line in grid.lines])
     with styled():
-        figure = new_figure(_PANEL_INCHES * rows)
-        axes = figure.subplots(rows, min(3, len(points)), squeeze=False).ravel()
-        for panel, (judge, found) in zip(axes, points.items(), strict=False):
-            for system, words, score in found:
-                style = styles[system.name]
-                panel.errorbar(
-                    [words.value],
-                    [score.value],
-                    xerr=_reach(words),
-                    yerr=_reach(score),
-                    color=style.color,
-                    marker=style.marker,
-                    markersize=6,
-                    linewidth=1.2,
-                    label=system.name,
-                )
-            panel.set_title(metric_info(judge).label)
-            panel.set_xlabel("Words per report")
-            light_grid(panel, "y")
-            panel.margins(0.15)
-        for panel in axes[len(points) :]:
+        figure = new_figure(_PANEL_INCHES * -(-len(panels) // _BESIDE))
+        axes = figure.subplots(-(-len(panels) // _BESIDE), min(_BESIDE, len(panels)), squeeze=False).ravel()
+        for panel, at in zip(axes, panels, strict=False):
+            _panel(panel, grid, at, styles)
+        for panel in axes[len(panels) :]:
             panel.set_visible(False)
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+        shown = dict(pair for panel in axes for pair in zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+        figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=4, fontsize=8)
         return inline_svg(figure, "length", "Mean score by each judge against mean words per report, by policy")
 
 
-def _points(shown: Sequence[System], studies: Studies, judge: str) -> list[tuple[System, Estimate, Estimate]]:
-    out = []
-    for system in shown:
-        words, score = studies.find(system, "words"), studies.find(system, judge)
-        if words and score and words.estimate.value is not None and score.estimate.value is not None:
-            out.append((system, words.estimate, score.estimate))
-    return out
+def _panel(axes: Axes, grid: Grid, at: int, styles: dict[str, PolicyStyle]) -> None:
+    column: Column = grid.columns[at]
+    words_at = [column.metric for column in grid.columns].index(_WORDS)
+    for line in grid.lines:
+        words, score, name = line.cells[words_at].estimate, line.cells[at].estimate, f"{line.run}/{line.system}"
+        if words is None or score is None or words.value is None or score.value is None:
+            continue
+        axes.errorbar(
+            [words.value],
+            [score.value],
+            xerr=_reach(words),
+            yerr=_reach(score),
+            color=styles[name].color,
+            marker=styles[name].marker,
+            markersize=6,
+            linewidth=1.2,
+            label=name,
+        )
+    axes.set_title(column.label)
+    axes.set_xlabel("Words per report")
+    light_grid(axes, "y")
+    axes.margins(0.15)
 
 
 def _reach(estimate: Estimate) -> list[list[float]] | None:

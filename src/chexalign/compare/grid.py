@@ -41,14 +41,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One table, numbered as in the CheXalign paper."""
+    """One table, numbered as in the CheXalign paper, or the numbers of a figure."""
 
-    number: str
+    number: str  # "3", or "Figure 3"
     title: str
     columns: Sequence[Column]
     lines: Sequence[Line]
     notes: Sequence[str] = field(default=())
     every_n: bool = False  # n beside every number, and not once per row
+
+    @property
+    def heading(self) -> str:
+        """`Table 3. TITLE`, or `Figure 3. TITLE`."""
+        return f"{f'Table {self.number}' if self.number.isdigit() else self.number}. {self.title}"
+
+    @property
+    def key(self) -> str:
+        """The number as part of an address: `3`, or `figure-3`."""
+        return self.number.lower().replace(" ", "-")
 
 
 def counted(metric: str, policy: str, split: str, value: float | None, *, n: int, n_clusters: int, why: str) -> Cell:

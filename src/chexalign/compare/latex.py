@@ -48,7 +48,7 @@ def _table(grid: Grid) -> str:
             r"\begin{table}",
             r"\centering",
             f"\\caption{{{escaped(grid.title)}}}",
-            f"\\label{{tab:compare-{grid.number}}}",
+            f"\\label{{tab:compare-{grid.key}}}",
             r"\resizebox{\linewidth}{!}{%",
             f"\\begin{{tabular}}{{ll{'r' * len(laid.head)}r}}",
             r"\toprule",

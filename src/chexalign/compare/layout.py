@@ -58,7 +58,7 @@ class Laid:
 
 def lay_out(grid: Grid) -> Laid:
     """The table with its footnotes, in the order in which they are met."""
-    laid = Laid(f"Table {grid.number}. {grid.title}")
+    laid = Laid(grid.heading)
     whole = [_of_whole_column(grid.lines, at) for at in range(len(grid.columns))]
     laid.head = [
         f"{column.label} ({laid.mark(why)})" if why else column.label

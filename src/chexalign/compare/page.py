@@ -7,7 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from chexalign.compare.comparison import Comparison
+from chexalign.compare.figure import length_figure
 from chexalign.compare.layout import lay_out
+from chexalign.compare.reports import LENGTH_FIGURE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -21,5 +23,6 @@ def page(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    tables = [(grid.number, lay_out(grid)) for grid in comparison.grids]
-    return environment.get_template("compare.html.j2").render(comparison=comparison, tables=tables)
+    figures = {grid.key: length_figure(grid) for grid in comparison.grids if grid.number == LENGTH_FIGURE}
+    tables = [(grid.key, lay_out(grid)) for grid in comparison.grids]
+    return environment.get_template("compare.html.j2").render(comparison=comparison, tables=tables, figures=figures)

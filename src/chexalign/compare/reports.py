@@ -14,6 +14,7 @@ from chexalign.compare.studies import OVERLAP, Studies, System
 from chexalign.present.collect import labelers
 from chexalign.present.metrics import metric_info
 
+LENGTH_FIGURE = "Figure 3"
 _LABELER = "chexbert"
 _AVERAGES = ("macro_f1_14", "micro_f1_14", "macro_f1_5", "micro_f1_5", "average_f1")
 _RULES = ("chexpert.macro_f1_13", "chexpert.micro_f1_13")
@@ -35,6 +36,13 @@ def judges_grid(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted
     title = "Judges, their length-controlled forms and text overlap" if overlap else "Judges and length control"
     notes = ["lc divides a score by max(words / words of the reference, 1), per report."] if metrics else []
     return _grid("9" if overlap else "3", title, metrics, sides, studies, quoted, notes)
+
+
+def length_grid(sides: Sequence[Side], studies: Studies) -> Grid:
+    """The numbers of Figure 3: mean words per report, and what each judge says of it."""
+    judges = dict.fromkeys(judge for side in sides for judge in side.judges if judge not in OVERLAP)
+    notes = ["Words say nothing of quality, so neither more nor fewer is best."]
+    return _grid(LENGTH_FIGURE, "Length against judges", ["words", *judges], sides, studies, (), notes)
 
 
 def label_grids(sides: Sequence[Side], studies: Studies, quoted: Sequence[Quoted]) -> list[Grid]:
