@@ -95,7 +95,9 @@ def test_the_first_case_is_the_worst_and_has_its_image(page, tmp_path):
     page.wait("document.querySelector('#case img').naturalWidth > 0")
     assert page.run("document.querySelector('#case .truth .text').textContent.length") > 10
     assert page.run("document.querySelectorAll('#case .card').length") == 2
-    page.picture(tmp_path / "worst.png")
+    picture = tmp_path / "worst.png"
+    page.picture(picture)
+    assert 0.02 < (np.asarray(Image.open(picture).convert("L")) < 200).mean() < 0.6
 
 
 def test_keys_turn_the_page_and_a_slash_searches(page):

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from chexalign import artifact
@@ -71,7 +72,20 @@ def test_images_are_small_gray_jpegs_and_missing_ones_are_counted(tmp_path: Path
 def test_images_that_would_not_fit_are_stored_smaller():
     assert collect_cases.fits([10_000, 12_000], 100, budget=1_500_000)
     assert not collect_cases.fits([10_000, 12_000], 100, budget=1_400_000)
-    assert collect_cases.fits([], 0)
+    assert collect_cases.fits([], 0, budget=1)
+
+
+@pytest.mark.parametrize(("budget", "side"), [(10**6, 256), (30_000, 192), (1, 64)])
+def test_the_size_of_images_follows_from_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget, side):
+    monkeypatch.setattr(collect_cases, "_IMAGE_BYTES", budget)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    ref = ImageRef("a.png", "0" * 64, "frontal", 500, 500)
+    images, _ = collect_cases.all_images(
+        RunFolder(tmp_path), [dataclasses.replace(STUDIES[0], images=(ref, ref))], threads=1
+    )
+    with Image.open(BytesIO(images[0][0].jpeg)) as opened:
+        assert opened.size == (side, side)
 
 
 def test_the_findings_of_a_text_leave_no_finding_apart():

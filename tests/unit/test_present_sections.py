@@ -16,6 +16,7 @@ from chexalign.present import sections, views
 from chexalign.present.html import render_report
 from chexalign.present.metrics import in_order, metric_info
 from chexalign.present.numbers import EstimateIndex, p_text
+from chexalign.present.tables import terminal_summary
 from chexalign.types import Comparison, Estimate
 from tests.unit.test_present_html import estimate, report
 
@@ -150,6 +151,13 @@ def test_a_withheld_interval_says_why_in_every_section():
     for name in ("results", "length", "judges", "tax"):
         part = html[html.index(f'<section id="{name}"') :]
         assert "(no interval: 9 clusters)" in part[: part.index("</section>")]
+
+
+def test_the_terminal_tells_the_verdicts():
+    text = terminal_summary(DATA)
+    assert "  length  arm: writes longer reports, which its judge does not find better at equal length\n" in text
+    assert "  judges  arm: own judge +0.30 [+0.28, +0.32] sd ahead of the others\n" in text
+    assert "  tasks   arm: lost more than the bound on view; open on the mean over tasks\n" in text
 
 
 def test_an_old_run_has_none_of_these_sections():

@@ -50,7 +50,7 @@ def findings(row: Sequence[bool]) -> list[str]:
     return sorted(label for i, label in enumerate(LABELS) if row[i] and i != NO_FINDING)
 
 
-def fits(sizes: Sequence[int], n_images: int, budget: int = _IMAGE_BYTES) -> bool:
+def fits(sizes: Sequence[int], n_images: int, budget: int) -> bool:
     """Whether `n_images` in base64 stay within the budget if they are as large as these few."""
     return sum(sizes) / max(1, len(sizes)) * n_images * 4 / 3 <= budget
 
@@ -72,7 +72,7 @@ def _setting(run: RunFolder, images: Sequence[ImageRef], pool: ThreadPoolExecuto
     some = images[:: max(1, -(-len(images) // _TRIED))]
     for side, quality in _SETTINGS[:-1]:
         made = pool.map(partial(_jpeg, run, side=side, quality=quality), some)
-        if fits([len(jpeg) for jpeg in made if jpeg is not None], len(images)):
+        if fits([len(jpeg) for jpeg in made if jpeg is not None], len(images), _IMAGE_BYTES):
             return side, quality
     return _SETTINGS[-1]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from chexalign.present.data import BASELINE, CONTROL, Claim, ReportData
 from chexalign.present.metrics import in_order, metric_info
 from chexalign.present.numbers import MARKS, EstimateIndex, estimate_text, fixed, value_text, verdict
+from chexalign.present.sections import gap_summary, length_summary, tax_summary
 from chexalign.types import Estimate
 
 _TERMINAL_METRICS = (
@@ -31,7 +32,7 @@ def markdown_table(estimates: Sequence[Estimate], policies: Sequence[str], metri
 
 
 def terminal_summary(data: ReportData, path: Path | None = None) -> str:
-    """What the run says, for a terminal of 100 columns: claims, main metrics, differences, and where the report is."""
+    """What the run says, for a terminal of 100 columns: claims, main metrics, differences, verdicts, place."""
     index = EstimateIndex(data.estimates)
     blocks = [[f"{data.title} ({data.run_name})", f"references: {data.references}"]]
     if data.synthetic:
@@ -42,6 +43,7 @@ def terminal_summary(data: ReportData, path: Path | None = None) -> str:
     if metrics:
         blocks.append(_value_lines(index, data, metrics))
         blocks.append(_difference_lines(index, data, metrics))
+    blocks.append(_verdict_lines(index, data))
     if path is not None:
         blocks.append([f"Report: {path}"])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -93,6 +95,13 @@ def _difference_lines(index: EstimateIndex, data: ReportData, metrics: Sequence[
     note = f"{MARKS['better']} better, {MARKS['worse']} worse, {MARKS['changed']} changed: the {index.levels} interval"
     head = [f"against {BASELINE}", *arms]
     return [*_columns([head, *rows]), f"  {note} of the paired difference excludes 0."]
+
+
+def _verdict_lines(index: EstimateIndex, data: ReportData) -> list[str]:
+    """What is told of length, of other judges and of other tasks, one line per policy."""
+    gaps = [f"{e.policy}: own judge {estimate_text(e)} sd ahead of the others" for e in gap_summary(data, index)]
+    told = (("length", length_summary(data)), ("judges", gaps), ("tasks", tax_summary(data)))
+    return [f"  {name if i == 0 else '':8}{line}" for name, lines in told for i, line in enumerate(lines)]
 
 
 def _short(metric: str) -> str:
