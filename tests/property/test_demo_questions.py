@@ -83,6 +83,7 @@ def test_a_box_is_inside_the_image_or_the_region_is_dropped(others, code, seed, 
     for drawing in (
         MarkedPhantom((*others, code), code, "x", MARKS[seed % 3], seed, size),
         MarkedPhantom((*others, code), code, "x", MARKS[seed % 3], seed, size, apart_from=(*others, code)[0]),
+        MarkedPhantom((*others, code), code, "x", MARKS[seed % 3], seed, size, empty_too="Nodule/lung/base/left"),
         EmptyRegion(tuple(others), code, "x", MARKS[seed % 3], seed, size),
     ):
         drawn = drawn_or_why(drawing)

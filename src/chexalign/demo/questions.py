@@ -101,4 +101,8 @@ def _asked(chests: Sequence[Chest], size_px: int, dropped: Counter[str]) -> Iter
 
 def _marked(chest: Chest, region: Region, size_px: int) -> MarkedPhantom | EmptyRegion:
     what = (chest.codes, region.code, region.finding, region.mark(chest), chest.seed, size_px)
-    return MarkedPhantom(*what, apart_from=region.beside) if region.there else EmptyRegion(*what)
+    if not region.there:
+        return EmptyRegion(*what, marked_too=region.beside)
+    if region.beside_is_there:
+        return MarkedPhantom(*what, apart_from=region.beside)
+    return MarkedPhantom(*what, empty_too=region.beside)

@@ -17,6 +17,8 @@ from chexalign.types import Evidence, Role
 if TYPE_CHECKING:
     import numpy as np
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the image
+
 _LEAST = 10.0  # of 255: what a code changes less than this, averaged over 3 x 3 pixels, is not seen
 _LARGEST = 0.35  # of the image; a box that is larger marks nothing
 _FREE = 6.0  # of 255: the mean change by other codes in a box up to which it counts as free of them
@@ -40,7 +42,11 @@ class Phantom:
 
 @dataclass(frozen=True, slots=True)
 class MarkedPhantom:
-    """A frontal phantom with a mark where one code is drawn; the evidence is the box around that."""
+    """A frontal phantom with a mark where one code is drawn; the evidence is the box around that.
+
+    Questions with different answers are asked in pairs about two regions. One is drawn only if the other can be, so
+    that no answer is right more often than the others because its region could not be drawn.
+    """
 
     codes: tuple[str, ...]
     code: str
@@ -50,21 +56,22 @@ class MarkedPhantom:
     size_px: int
     view: Literal["frontal"] = "frontal"
     role: Role = "current"
-    apart_from: str = ""  # another of the codes, whose region must be another one
+    apart_from: str = ""  # another of the codes: the region of each must be free of the other
+    empty_too: str = ""  # none of the codes: where it would be drawn must be free
 
     def draw(self, images: Path) -> Drawn:
-        """The marked phantom. Cost: two phantoms, or three.
+        """The marked phantom. Cost: two phantoms, or up to four.
 
-        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, another_finding_in_the_region.
+        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, another_finding_in_the_region,
+        region_not_free.
         """
         shown = _render(self.codes, self)
-        without = _render([code for code in self.codes if code != self.code], self)
-        mask, box = changed(shown, without)
+        mask, box = _place(self.code, self)
         if self.apart_from:
-            others = _render([code for code in self.codes if code != self.apart_from], self)
-            _need_free(shown, others, box, "another_finding_in_the_region")
-            # And the other way round, so that of two regions that are asked about together none is left alone.
-            _need_free(shown, without, changed(shown, others)[1], "another_finding_in_the_region")
+            _need_free(self.apart_from, box, self)
+            _need_free(self.code, _place(self.apart_from, self)[1], self)
+        if self.empty_too:
+            _empty_place(self.empty_too, self)
         return _marked(shown, mask, box, self.mark, Evidence("box", self.finding, image=0, box=box))
 
 
@@ -80,20 +87,24 @@ class EmptyRegion:
     size_px: int
     view: Literal["frontal"] = "frontal"
     role: Role = "current"
+    marked_too: str = ""  # one of the codes: it must be possible to mark it
 
     def draw(self, images: Path) -> Drawn:
-        """The marked phantom; the place is as large and where it is in patients with the code. Cost: three phantoms.
+        """The marked phantom; the place is as large and where it is in patients with the code.
 
-        Raises: DropStudyError: finding_not_visible, finding_too_large_to_mark, region_not_free.
+        Cost: three phantoms, or four. Raises: DropStudyError as `MarkedPhantom.draw` does.
         """
-        shown, healthy = _render(self.codes, self), _render((), self)
-        mask, box = changed(_render((*self.codes, self.code), self), shown)
-        _need_free(shown, healthy, box, "region_not_free")
+        mask, box = _empty_place(self.code, self)
+        if self.marked_too:
+            _place(self.marked_too, self)
         absent = Evidence("box", self.finding, present=False, image=0, box=box)
-        return _marked(shown, mask, box, self.mark, absent)
+        return _marked(_render(self.codes, self), mask, box, self.mark, absent)
 
 
-def changed(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+AnyPhantom = Phantom | MarkedPhantom | EmptyRegion
+
+
+def changed(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, Box]:
     """Where two phantoms of one patient differ most: a mask, and left, top, right and bottom as fractions.
 
     Both are uint8 [n, n]. Of several places, such as the two sides of a bilateral finding, it is the strongest.
@@ -117,19 +128,37 @@ def changed(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, tuple[float
     return mask, (round(left / n, 6), round(top / n, 6), round(right / n, 6), round(bottom / n, 6))
 
 
-def _need_free(shown: np.ndarray, without: np.ndarray, box: tuple[float, float, float, float], reason: str) -> None:
-    """Raises DropStudyError with the reason where something that `without` lacks shows in the box."""
-    import numpy as np
-
-    left, top, right, bottom = (round(at * len(shown)) for at in box)
-    difference = np.abs(shown.astype(float) - without)[top:bottom, left:right]
-    if difference.mean() > _FREE:
-        raise DropStudyError(reason)
+def _place(code: str, of: AnyPhantom) -> tuple[np.ndarray, Box]:
+    """Where one of the codes is drawn."""
+    return changed(_render(of.codes, of), _without(code, of))
 
 
-def _marked(
-    shown: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], mark: Mark, evidence: Evidence
-) -> Drawn:
+def _empty_place(code: str, of: AnyPhantom) -> tuple[np.ndarray, Box]:
+    """Where a code would be drawn that is none of the codes; none of those may show there."""
+    shown = _render(of.codes, of)
+    mask, box = changed(_render((*of.codes, code), of), shown)
+    if _change(shown, _render((), of), box) > _FREE:
+        raise DropStudyError("region_not_free")
+    return mask, box
+
+
+def _need_free(code: str, box: Box, of: AnyPhantom) -> None:
+    """Raises DropStudyError where one of the codes shows in the box."""
+    if _change(_render(of.codes, of), _without(code, of), box) > _FREE:
+        raise DropStudyError("another_finding_in_the_region")
+
+
+def _change(one: np.ndarray, other: np.ndarray, box: Box) -> float:
+    """The mean difference in a box."""
+    left, top, right, bottom = (round(at * len(one)) for at in box)
+    return float(abs(one.astype(float) - other)[top:bottom, left:right].mean())
+
+
+def _without(code: str, of: AnyPhantom) -> np.ndarray:
+    return _render([one for one in of.codes if one != code], of)
+
+
+def _marked(shown: np.ndarray, mask: np.ndarray, box: Box, mark: Mark, evidence: Evidence) -> Drawn:
     import numpy as np
     from PIL import Image
 
@@ -139,7 +168,7 @@ def _marked(
     return Drawn(gray_png(np.asarray(image)), n, n, (evidence,))
 
 
-def _render(codes: Sequence[str], of: Phantom | MarkedPhantom | EmptyRegion) -> np.ndarray:
+def _render(codes: Sequence[str], of: AnyPhantom) -> np.ndarray:
     return _rendered(tuple(codes), of.view, of.seed, of.size_px)
 
 

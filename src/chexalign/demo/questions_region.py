@@ -48,6 +48,7 @@ _LOCAL = frozenset(
         *("catheters, indwelling", "tube, inserted", "implanted medical device", "breast implants"),
     )
 )
+_LOOKS = 40  # regions that are looked at for one that could be on a chest and is not
 _MOST = 0.25  # of the answers in free words, that one finding is
 
 
@@ -59,7 +60,8 @@ class Region:
     code: str
     finding: str
     there: bool
-    beside: str = ""  # another code of the chest, which is surely drawn elsewhere
+    beside: str = ""  # another code, which is drawn elsewhere or would be
+    beside_is_there: bool = True  # whether the chest has that other code
 
     def mark(self, chest: Chest) -> Mark:
         """The mark that points at it."""
@@ -74,22 +76,22 @@ def ask_regions(chests: Sequence[Chest]) -> tuple[list[Marked], Counter[str]]:
 
     Which of four findings is in a place, whether a named one is, whether any is, and what it is called. Each option is
     right equally often. Of four places with the same options each finding is asked about where it is and where it is
-    not, and of two places on one chest each finding is asked about in its own place and in the other one. Places
-    without a finding are where the finding of another patient of the split would be drawn.
+    not, and of two places on one chest each finding is asked about in its own place and in the other one. A place
+    without a finding is where the finding of another patient of the split would be drawn.
     """
     regions = [region for at, chest in enumerate(chests) for region in _regions(at, chest)]
     cases = [_case(chests[region.chest], region) for region in regions]
     drawn = one_right_each(cases, sorted({region.finding for region in regions}), in_a_box=True)
     drafts: defaultdict[Region, list[Draft]] = defaultdict(list)
     for group in in_groups(drawn):
-        for at, one in enumerate(group):
-            region = regions[one.case]
-            other = group[(at + 1) % len(group)].right[0]
+        for at, case in enumerate(group):
+            region = regions[case.case]
+            wrong = group[(at + 1) % len(group)].right[0]
             chest = chests[region.chest]
             drafts[region] += [
-                _which(chest, region, one.options),
+                _which(chest, region, case.options),
                 _whether(chest, region, region.finding, YES),
-                _whether(chest, region, other, NO),
+                _whether(chest, region, wrong, NO),
             ]
     found, left_out = list(drafts), len(regions) - len(drafts)
     for region in _capped(found, chests):
@@ -143,33 +145,33 @@ def _capped(regions: Sequence[Region], chests: Sequence[Chest]) -> Iterator[Regi
 
 
 def _empty_ones(regions: Sequence[Region], chests: Sequence[Chest]) -> Iterator[tuple[Region, Region]]:
-    """Regions with a finding, each with the same place on another chest of the split that has nothing there.
+    """Regions with a finding, each with a place on the same chest where another chest's finding would be drawn.
 
-    Every second of those chests has findings elsewhere, as long as there are any; none is taken twice.
+    Both are on one image, so that a look at the whole of it is no help; and places are as often aside, so that where
+    the mark is is none either.
     """
-    free: defaultdict[tuple[str, str, bool], list[int]] = defaultdict(list)
-    for at in sorted(range(len(chests)), key=lambda at: ids.digest("empty", chests[at].id)):
-        for side in _free_sides(chests[at]):
-            free[chests[at].split, side, chests[at].normal].append(at)
-    taken: set[int] = set()
-    for count, region in enumerate(regions):
-        split, side = chests[region.chest].split, side_of([region.code])
-        for normal in (True, False) if count % 2 else (False, True):
-            hosts = free[split, side or "", normal]
-            while hosts and hosts[-1] in taken:
-                hosts.pop()
-            if hosts:
-                taken.add(hosts[-1])
-                yield region, Region(hosts.pop(), region.code, region.finding, there=False)
-                break
+    pools: defaultdict[str, list[Region]] = defaultdict(list)
+    for region in regions:
+        pools[chests[region.chest].split].append(region)
+    for region in regions:
+        chest = chests[region.chest]
+        pool, start = pools[chest.split], ids.keyed_seed("empty", chest.id, region.code)
+        looked_at = [pool[(start + i) % len(pool)] for i in range(min(_LOOKS, len(pool)))]
+        absent = [other for other in looked_at if other.finding in chest.absent]
+        elsewhere = [other for other in absent if _fits(other.code, region.code, chest)]
+        for other in (elsewhere or absent)[:1]:
+            yield (
+                replace(region, beside=other.code, beside_is_there=False),
+                Region(region.chest, other.code, other.finding, there=False, beside=region.code),
+            )
 
 
-def _free_sides(chest: Chest) -> tuple[str, ...]:
-    """The sides of a chest that show nothing, both if none shows anything."""
-    if chest.normal:
-        return (LEFT, RIGHT, BOTH, "")
-    sides = {side_of([code]) for code in chest.codes}
-    return {frozenset({LEFT}): (RIGHT,), frozenset({RIGHT}): (LEFT,)}.get(frozenset(sides), ())  # type: ignore[arg-type]
+def _fits(other: str, code: str, chest: Chest) -> bool:
+    """Whether another code is on a side on which the chest shows nothing; or in the middle, where the own code is."""
+    side, own = side_of([other]), side_of([code])
+    if own not in (LEFT, RIGHT):
+        return side == own
+    return side in (LEFT, RIGHT) and side not in {side_of([of_it]) for of_it in chest.codes}
 
 
 def _which(chest: Chest, region: Region, options: tuple[str, ...]) -> Draft:
@@ -199,7 +201,7 @@ def _whether(chest: Chest, region: Region, finding: str, answer: str) -> Draft:
 
 
 def _any(chest: Chest, region: Region) -> Draft:
-    name = f"{chest.id}/{region.code}/{'any' if region.there else 'none'}"
+    name = f"{chest.id}/{region.code}/{'any' if region.there else 'none'}/{region.beside}"
     reason = _told(chest, region, name) if region.there else denied("abnormality", name, _place(chest, region))
     answer = YES if region.there else NO
     return _choice(chest, region, name, "abnormality", REGION_ABNORMAL, (YES, NO), answer, answered(answer, reason))
