@@ -238,6 +238,8 @@ def test_labels_are_told_by_set_and_by_label(tmp_path):
     assert ("labels/dpo_green", "chexbert.micro_f1_14") in bold(found, "4")
     assert cell(found, "labels/dpo_green", "chexbert.average_f1", "4").estimate.value == pytest.approx(1.0)
     assert cell(found, "labels/dpo_green", "chexbert.f1.Cardiomegaly", "11").estimate.value == pytest.approx(1.0)
+    cases = [column.label for column in grid(found, "11").columns]
+    assert f"Cardiomegaly ({N // 5})" in [label.replace("F1 of ", "").split(",")[0] for label in cases]
     assert any("an uncertain label counts as positive" in note for note in grid(found, "4").notes)
     row = lay_out(grid(found, "10")).rows[0]
     assert all(c.n == f"{N} / {N}" for c in row.cells if c.interval)

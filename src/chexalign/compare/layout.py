@@ -103,7 +103,7 @@ def _shown(
     if usual is not None and of != usual and not every_n and not _counts_itself(estimate):
         marks.append(laid.mark(f"n = {n_text(*of)}"))
     value = f"{number:,.0f}" if not column.decimals else fixed(number, column.decimals)
-    return Shown(value, interval, cell.best, tuple(marks), n_text(*of) if every_n else "")
+    return Shown(value, interval, cell.best, tuple(marks), n_text(*of) if every_n and not line.quoted else "")
 
 
 def _of_whole_column(lines: Sequence[Line], at: int) -> str | None:

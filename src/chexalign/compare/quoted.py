@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from chexalign.compare.grid import Cell, Column, Line
 from chexalign.errors import UserError
@@ -25,7 +25,7 @@ class Quoted(BaseModel):
     system: str = Field(min_length=1)
     source: str = Field(min_length=1)
     data: str = Field(min_length=1)
-    values: dict[str, float] = Field(min_length=1)
+    values: dict[str, FiniteFloat] = Field(min_length=1)
     percent: bool = False
     n: int = Field(default=0, ge=0)  # 0 where the publication is not known to tell
 
@@ -62,12 +62,12 @@ def read_quoted(name: str | None) -> list[Quoted]:
             "There is no such file that can be read.",
             f"Give a YAML file, or `{PAPER}` for what the CheXalign paper prints.",
         ) from None
-    except yaml.YAMLError:
-        raise UserError(f"--quoted {name}", "The file is not YAML.", _FORM) from None
     except ValidationError as e:
         first = e.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the file"
         raise UserError(f"--quoted {name}: {where}", f"{first['msg']}.", _FORM) from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none is a ValueError
+        raise UserError(f"--quoted {name}", "The file is not YAML.", _FORM) from None
 
 
 _FORM = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -71,8 +72,17 @@ def per_label_grid(sides: Sequence[Side], studies: Studies) -> Grid:
     if not metrics:
         metrics = [m for m in there if m.startswith("mesh.f1.")]
         against = "No run measured CheXbert: what the rules read in the report, against the human codes."
-    notes = [against, "Each F1 says in its method how many true cases the label has."]
-    return _grid("11", "F1 per label", metrics, sides, studies, (), notes)
+    notes = [against, "Behind each label: its true cases among the studies; a label without one has no F1."]
+    grid = _grid("11", "F1 per label", metrics, sides, studies, (), notes)
+    columns = [replace(c, label=c.label + _cases(grid.lines, at)) for at, c in enumerate(grid.columns)]
+    return replace(grid, columns=columns)
+
+
+def _cases(lines: Sequence[Line], at: int) -> str:
+    """` (12)`, the true cases of a label as the methods of its estimates tell them; the most, where runs differ."""
+    told = [f"{e.method if (e := line.cells[at].estimate) else ''}{line.cells[at].why or ''}" for line in lines]
+    counts = [int(found[1]) for text in told if (found := re.search(r"; (\d+) true cases", text))]
+    return f" ({max(counts)})" if counts else ""
 
 
 def tasks_grid(sides: Sequence[Side], questions: Questions, quoted: Sequence[Quoted]) -> Grid:
