@@ -255,7 +255,7 @@ RIGHT, HALF = [True] * 80, [True, True, False, False] * 20
 def test_accuracies_are_told_by_task_with_the_verdict_on_the_tax(tmp_path):
     found = compare_runs([asked(tmp_path / "asked", RIGHT, HALF)], quoted=read_quoted("paper"))
     assert cell(found, "asked/dpo_green", "task.view.accuracy", "5").estimate.value == pytest.approx(0.5)
-    assert ("asked/sft", "task.mean.accuracy") in bold(found, "5")
+    assert bold(found, "5") >= {("asked/sft", "task.mean.accuracy"), ("asked/sft", "task.view.accuracy")}
     assert any("view fail" in note for note in grid(found, "5").notes)
     assert sum(line.quoted is not None for line in grid(found, "5").lines) == 2
 
