@@ -55,6 +55,15 @@ def settings(tmp_path, monkeypatch):
     return [part for setting in given for part in ("--set", setting)]
 
 
+def test_a_plan_counts_questions_and_answers_before_anything_is_spent(settings, capsys):
+    assert main.main(["plan", "quick", "--json", *settings]) == 0
+    rows = {row["stage"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["questions/made-views"]["rows"] == 54
+    assert rows["answers/made-views"]["rows"] == 24 * 2 * 2 * 2  # orders, policies, scorings
+    assert main.main(["plan", "quick", *settings, "--set", "questions.split=validation"]) == 2
+    assert "has no question of the split validation" in capsys.readouterr().err
+
+
 def test_questions_are_learned_from_and_asked(settings, runs_folder, capsys):
     assert main.main(["run", "quick", "--runs", str(runs_folder), *settings]) == 0
     run = RunFolder(runs_folder / "quick")

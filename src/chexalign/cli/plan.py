@@ -12,6 +12,7 @@ from chexalign.cli.checks import check_data, check_names, seen_in_training
 from chexalign.cli.hardware import check_hardware
 from chexalign.cli.look import Look, look_at
 from chexalign.cli.options import add_json, add_recipe, print_rows
+from chexalign.cli.plan_questions import question_counts, question_rows
 
 if TYPE_CHECKING:
     from chexalign.recipe import JudgeSpec, Recipe, SFTSpec, TrainSpec
@@ -68,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     check_names(recipe)
     check_hardware(recipe)
     items, available = check_data(recipe)
-    found = look_at(recipe, items)
-    rows = list(stages(recipe, found))
+    found, asked = look_at(recipe, items), question_counts(recipe)
+    rows = [*stages(recipe, found), *(Stage(*row, seconds=None) for row in question_rows(recipe, asked))]
     print_rows([dataclasses.asdict(stage) for stage in rows], as_json=args.json)
     known = sum(stage.seconds or 0 for stage in rows)
     unknown = [stage.stage for stage in rows if stage.seconds is None]

@@ -55,9 +55,8 @@ class Stages:
     @once
     def questions(self, spec: CollectionSpec) -> Manifest:
         """The questions of a collection, and the images that have to be decoded for them."""
-        options = {n: v for n, v in (("root", spec.root), ("images", spec.images)) if v is not None} | spec.options
-        source: QuestionSource = make_source("questions", spec.source, options)
-        key = StageKey("questions", {}, {"source": spec.source, "options": {n: str(v) for n, v in options.items()}}, 0)
+        source, about = question_source(spec), {"source": spec.source, "options": _plain_options(spec)}
+        key = StageKey("questions", {}, about, 0)
         items, dropped = source.items()
         worker = QuestionsWorker(source, items, self.run.images, part_size=_STUDIES_PER_PART)
         atomic.remove_leftovers(atomic.make_folder(self.run.images))
@@ -181,6 +180,23 @@ class Stages:
         from chexalign.engines.cluster import RaySpread
 
         return RaySpread(self.recipe.cluster)
+
+
+def question_source(spec: CollectionSpec) -> QuestionSource:
+    """The source of a collection of questions, made with the recipe's options; nothing is read yet.
+
+    Raises: UserError for an option that it does not take.
+    """
+    source: QuestionSource = make_source("questions", spec.source, _options(spec))
+    return source
+
+
+def _options(spec: CollectionSpec) -> dict[str, Any]:
+    return {n: v for n, v in (("root", spec.root), ("images", spec.images)) if v is not None} | spec.options
+
+
+def _plain_options(spec: CollectionSpec) -> dict[str, str]:
+    return {name: str(value) for name, value in _options(spec).items()}
 
 
 def need(folder: Path) -> Manifest:
