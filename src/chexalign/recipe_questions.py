@@ -18,6 +18,9 @@ class CollectionSpec(Block):
     root: Path | None = Field(default=None, description="folder of the collection in its official layout")
     images: Path | None = Field(default=None, description="folder of its images, where they are not under root")
     options: dict[str, Any] = Field(default={}, description="the source's own options", examples=["{balanced: false}"])
+    tasks: list[str] | None = Field(
+        default=None, min_length=1, description="tasks to keep; all when left out", examples=["[view, presence]"]
+    )
     sft: int = Field(
         default=0, ge=0, description="questions of the split train that SFT learns from besides the reports"
     )

@@ -1,6 +1,7 @@
 """A recipe with questions learns from some of them, asks the others, and tells what alignment costs."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from chexalign.cli import main
 from chexalign.data import collect
 from chexalign.data.questions import TEST, TRAIN, Draft, Picture, QuestionItem
+from chexalign.errors import UserError
 from chexalign.evaluate.stage import read_numbers
+from chexalign.recipe import CollectionSpec
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
+from chexalign.workflow.stages import question_items
 from tests.made_up import install, install_letters, tiny_checkpoint
 
 pytestmark = [pytest.mark.pipeline]
@@ -62,6 +66,17 @@ def test_a_plan_counts_questions_and_answers_before_anything_is_spent(settings, 
     assert rows["answers/made-views"]["rows"] == 24 * 2 * 2 * 2  # orders, policies, scorings
     assert main.main(["plan", "quick", *settings, "--set", "questions.split=validation"]) == 2
     assert "has no question of the split validation" in capsys.readouterr().err
+
+
+def test_tasks_that_are_not_wanted_are_left_out(settings):
+    source, spec = Views(picture="x.png"), CollectionSpec(source="made-views", tasks=["view"])
+    items, dropped = question_items(source, spec)
+    assert (len(items), dropped) == (54, {})
+    odd = [replace(item, drafts=(replace(item.drafts[0], task="other"),)) for item in items[::2]]
+    source.items = lambda: ([*items[1::2], *odd], {"malformed_row": 1})
+    assert question_items(source, spec)[1] == {"malformed_row": 1, "task_not_wanted": 27}
+    with pytest.raises(UserError, match="has no task 'views'"):
+        question_items(source, CollectionSpec(source="made-views", tasks=["views"]))
 
 
 def test_questions_are_learned_from_and_asked(settings, runs_folder, capsys):

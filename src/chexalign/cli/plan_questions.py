@@ -18,11 +18,11 @@ def question_counts(recipe: Recipe) -> dict[str, Counter[str]]:
 
     Raises: UserError for a collection that cannot be read, or has no question of a split that the recipe needs.
     """
-    from chexalign.workflow.stages import question_source
+    from chexalign.workflow.stages import question_items, question_source
 
     found = {}
     for collection in recipe.questions.collections if recipe.questions else ():
-        items: list[QuestionItem] = question_source(collection).items()[0]
+        items, _ = question_items(question_source(collection), collection)
         found[collection.source] = _counted(recipe, collection, items)
     return found
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexalign import atomic, ids
 from chexalign.data.collect import make_source
 from chexalign.data.prepare import StudiesWorker
-from chexalign.data.questions import QuestionSource, QuestionsWorker
+from chexalign.data.questions import QuestionItem, QuestionSource, QuestionsWorker
 from chexalign.data.templates import Template, get_template
+from chexalign.errors import UserError
 from chexalign.privacy import check_license
 from chexalign.recipe import CollectionSpec, ComputeSpec, EndpointSpec, Recipe
 from chexalign.run_folder import SFT, RunFolder
@@ -56,8 +57,8 @@ class Stages:
     def questions(self, spec: CollectionSpec) -> Manifest:
         """The questions of a collection, and the images that have to be decoded for them."""
         source, about = question_source(spec), {"source": spec.source, "options": _plain_options(spec)}
-        key = StageKey("questions", {}, about, 0)
-        items, dropped = source.items()
+        key = StageKey("questions", {}, about | ({"tasks": spec.tasks} if spec.tasks else {}), 0)
+        items, dropped = question_items(source, spec)
         worker = QuestionsWorker(source, items, self.run.images, part_size=_STUDIES_PER_PART)
         atomic.remove_leftovers(atomic.make_folder(self.run.images))
         return run_parts(
@@ -189,6 +190,26 @@ def question_source(spec: CollectionSpec) -> QuestionSource:
     """
     source: QuestionSource = make_source("questions", spec.source, _options(spec))
     return source
+
+
+def question_items(source: QuestionSource, spec: CollectionSpec) -> tuple[list[QuestionItem], dict[str, int]]:
+    """The items of the tasks that are wanted, and how many questions are left out for which reason.
+
+    Raises: UserError when a task has no question, or the collection cannot be read.
+    """
+    items, dropped = source.items()
+    if spec.tasks is None:
+        return items, dropped
+    there = {draft.task for item in items for draft in item.drafts}
+    if lacking := [task for task in spec.tasks if task not in there]:
+        raise UserError(
+            f"questions: the collection {spec.source} has no task {lacking[0]!r}.",
+            f"Its tasks are: {', '.join(sorted(there)) or 'none'}.",
+            "Name some of these in the collection's tasks, or leave tasks out for all.",
+        )
+    of_them = [replace(item, drafts=tuple(d for d in item.drafts if d.task in spec.tasks)) for item in items]
+    left_out = sum(len(item.drafts) for item in items) - sum(len(item.drafts) for item in of_them)
+    return [item for item in of_them if item.drafts], dropped | ({"task_not_wanted": left_out} if left_out else {})
 
 
 def _options(spec: CollectionSpec) -> dict[str, Any]:
