@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from chexalign.cli import main
-from tests.pipeline.test_report_browser import CHROMIUM, browse, complaints
+from tests.pipeline.test_report_browser import CHROMIUM, browser
 from tests.prepared import clean, question, write_tables
 
 pytestmark = [
@@ -23,8 +23,10 @@ def test_the_page_paints(tmp_path, capsys):
     root = write_tables(tmp_path / "data", rows, {"made-up": asked})
     page, shot = tmp_path / "page.html", tmp_path / "page.png"
     assert main.main(["data", "stats", str(root), "--out", str(page)]) == 0
-    done = browse(page, tmp_path, "--window-size=1200,3000", f"--screenshot={shot}")
-    assert complaints(done.stderr) == []
+    with browser() as shown:
+        shown.open(page.as_uri(), width=1200, height=3000)
+        shown.picture(shot)
+        assert shown.complaints == []
     pixels = np.asarray(Image.open(shot).convert("L"))
     for top in range(0, 3000, 1000):
         assert 0.01 < (pixels[top : top + 1000] < 200).mean() < 0.6
