@@ -12,13 +12,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
 USE := .venv/.stamp-use
 DEV := .venv/.stamp-dev
-MEASUREMENTS = $(sort $(wildcard bench/measure_*.py))
 
 # Work is spread over processes, so each of them computes in one thread.
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-seeds demo-quick test test-fast lint bench figures clean
+.PHONY: demo demo-seeds demo-quick matrix test test-fast lint bench figures clean
 
 demo: $(USE)
 	$(BIN)/python bench/time_demo.py runs/demo
@@ -30,6 +29,12 @@ demo-quick: $(USE)
 
 demo-seeds: demo
 	for seed in $(SEEDS); do $(BIN)/python bench/time_demo.py runs/demo-seed$$seed --set seed=$$seed || exit 1; done
+
+# Five algorithms by two judges over three seeds.
+matrix: $(USE)
+	for seed in 11 $(SEEDS); do \
+	  $(BIN)/python bench/time_demo.py runs/matrix-seed$$seed --recipe matrix --set seed=$$seed || exit 1; done
+	$(BIN)/python bench/measure_matrix.py
 
 test: lint
 	$(BIN)/python -m mypy src/chexalign
@@ -44,7 +49,7 @@ lint: $(DEV)
 
 # The measurements read the three runs of demo-seeds.
 bench: demo-seeds
-	for script in $(MEASUREMENTS); do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python bench/measure_demo.py
 
 figures: $(USE)
 	$(BIN)/python bench/figures.py

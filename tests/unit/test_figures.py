@@ -233,6 +233,29 @@ def test_runs_become_the_figures_that_were_asked_for(tmp_path):
         assert all((ROOT / test).is_file() for test in re.findall(r"tests/\S+?\.py", figure["checked"]))
 
 
+def test_runs_of_the_matrix_become_its_figures(tmp_path):
+    recipe = load_recipe("matrix", ["seed=12"])
+    assert len(recipe.arms) == 10
+    root = RunFolder(tmp_path / "m")
+    atomic.write_text(root.recipe, recipe.to_yaml())
+    rows = [made_up("mesh.micro_f1_13", "sft"), made_up("verbosity_vs_sft", "kto_bertscore")]
+    for arm in recipe.arms:
+        rows += [made_up(metric, arm, "sft") for metric in ("mesh.micro_f1_13", "lc-bertscore", "task.mean.accuracy")]
+    length = [{"policy": "kto_bertscore", "judge": "bertscore", "verdict": "longer only"}]
+    estimates = [dataclasses.asdict(row) for row in rows]
+    atomic.write_json(root.estimates, {"fingerprint": "x", "estimates": estimates, "length": length})
+    found = script("measure_matrix").result([root.root])
+    assert found["seeds"] == [12]
+    assert found["verdicts"] == {"seed12": {"length": {"kto_bertscore": "longer only"}, "tax": {}}}
+    figures = found["figures"]
+    assert {f"matrix.seed12.tax.mean.delta.{arm}" for arm in recipe.arms} <= figures.keys()
+    assert figures["matrix.seed12.lc_bertscore.delta.dpo_chexpert"]["baseline"] == "sft"
+    assert figures["matrix.seed12.verbosity_vs_sft.kto_bertscore"]["value"] == 0.2
+    assert "matrix.minutes" not in figures
+    for figure in figures.values():
+        assert all((ROOT / test).is_file() for test in re.findall(r"tests/\S+?\.py", figure["checked"]))
+
+
 def test_runs_of_different_recipes_are_not_put_together(tmp_path):
     roots = [finished_run(tmp_path / "a", seed=11), finished_run(tmp_path / "b", seed=12, settings=("train.beta=0.2",))]
     with pytest.raises(SystemExit, match="another recipe"):
