@@ -41,7 +41,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-fast: $(DEV)
-	$(BIN)/python -m pytest -m "not slow and not pipeline and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not pipeline and not gpu"
 
 lint: $(DEV)
 	$(BIN)/ruff check .
