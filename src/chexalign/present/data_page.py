@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chexalign import __version__, atomic
@@ -19,6 +18,7 @@ from chexalign.audit.summary import summary
 from chexalign.audit.tables import Prepared
 from chexalign.ids import digest, keyed_seed
 from chexalign.present import data_plots
+from chexalign.present.templating import page_environment
 from chexalign.run_folder import RunFolder
 from chexalign.store import Table
 from chexalign.types import ImageRef
@@ -61,13 +61,7 @@ def write_page(prepared: Prepared, found: Description, path: Path) -> None:
 
 def render_page(prepared: Prepared, found: Description) -> str:
     """The HTML of the page; every text in it is escaped, and its policy forbids the browser to load or run anything."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(_TEMPLATES)
     environment.filters |= {"count": lambda n: f"{n:,}", "percent": lambda share: f"{share:.1%}"}
     sections = list(_sections(prepared, found))
     return environment.get_template("data.html.j2").render(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chexalign import atomic
@@ -20,6 +19,7 @@ from chexalign.present.metrics_families import judge_label
 from chexalign.present.numbers import MARKS, EstimateIndex, fixed, interval_text, p_text, value_text
 from chexalign.present.svg import policy_styles
 from chexalign.present.tables import estimate_rows
+from chexalign.present.templating import page_environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ROLES = {BASELINE: "before preference training", CONTROL: "control: another study's image"}
@@ -35,13 +35,7 @@ def write_report(data: ReportData, path: Path) -> None:
 
 def render_report(data: ReportData) -> str:
     """The HTML of the report; every text in it is escaped, and its policy forbids the browser to load anything."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(_TEMPLATES)
     environment.filters |= {
         "fixed": lambda *args, **kwargs: _minus(fixed(*args, **kwargs)),
         "value": lambda *args: _minus(value_text(*args)),
