@@ -19,10 +19,10 @@ from typing import ClassVar
 from chexalign.data.layout import find_file, need_root, read_columns
 from chexalign.data.loose import read_json
 from chexalign.data.questions import Picture, PixelBox, QuestionItem, share_of
-from chexalign.data.tasks.balance import LEFT_OUT, equal_numbers
 from chexalign.data.tasks.boxes import Bounds, read_corner_and_size
 from chexalign.data.tasks.files import image_files, under
-from chexalign.data.tasks.wordings import NO, YES, presence
+from chexalign.data.tasks.wordings import presence
+from chexalign.data.tasks.yes_no import as_many_yes_as_no
 from chexalign.errors import UserError
 from chexalign.types import Evidence
 
@@ -64,15 +64,7 @@ class RSNAPneumonia:
             _item(i, patients.get(i, i), files[i], found, classes.get(i)) for i, found in boxes.items() if i in files
         ]
         if self.balanced:
-            kept = equal_numbers(
-                items,
-                name=lambda item: item.study,
-                group=lambda item: item.split,
-                answer=lambda item: item.drafts[0].answers[0],
-                answers=(YES, NO),
-            )
-            dropped[LEFT_OUT] += len(items) - len(kept)
-            items = kept
+            items = as_many_yes_as_no(items, dropped)
         return items, dict(+dropped)
 
 

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 from chexalign.data.layout import find_file, need_root, read_columns
 from chexalign.data.questions import Picture, PixelBox, QuestionItem, share_of
-from chexalign.data.tasks.balance import LEFT_OUT, equal_numbers
 from chexalign.data.tasks.boxes import Bounds
 from chexalign.data.tasks.files import image_files, under
 from chexalign.data.tasks.rle import bounds, decode
-from chexalign.data.tasks.wordings import NO, YES, presence
+from chexalign.data.tasks.wordings import presence
+from chexalign.data.tasks.yes_no import as_many_yes_as_no
 
 SOURCE = "siim"
 LICENSE = "terms of the SIIM-ACR Pneumothorax Segmentation challenge"
@@ -56,15 +56,7 @@ class SIIMPneumothorax:
         dropped["image_missing"] += sum(i not in files for i in boxes)
         items = [_item(i, files[i], found) for i, found in boxes.items() if i in files]
         if self.balanced:
-            kept = equal_numbers(
-                items,
-                name=lambda item: item.study,
-                group=lambda item: item.split,
-                answer=lambda item: item.drafts[0].answers[0],
-                answers=(YES, NO),
-            )
-            dropped[LEFT_OUT] += len(items) - len(kept)
-            items = kept
+            items = as_many_yes_as_no(items, dropped)
         return items, dict(+dropped)
 
 
