@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from chexalign.judges.texts import Preparation, check_preparation, prepared
 from chexalign.recipe_engines import EndpointSpec
 
 
-class ChatJudge:
+class ChatJudge(ABC):
     """A chat model that is asked about each pair, behind a server (`url`, `model`) or in this process (`folder`).
 
     `endpoint` is the server, None for a model in a folder. Safe to use in several threads where there is a server.
@@ -82,13 +83,13 @@ class ChatJudge:
                 self._chat = ServedChat(spec) if isinstance(spec, EndpointSpec) else LocalChat(spec)
             return self._chat
 
+    @abstractmethod
     def _call(self, pair: TextPair) -> Call:
         """The request about a pair."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self, answer: str, whole: bool) -> Judgement:
         """The judgement that an answer says; `whole` is False for one that was cut."""
-        raise NotImplementedError
 
     def _chat_template(self) -> str | None:
         """The template of a model in a folder that stands in for its tokenizer's own, where the judge has one."""
