@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from chexalign.data import openi
 from chexalign.data.images import view_of
 from chexalign.data.layout import not_there, read_columns
+from chexalign.data.mesh import NOT_INDEXED
 from chexalign.errors import UserError
 from chexalign.types import View
 
@@ -45,6 +47,29 @@ def reports_path(root: Path, archive: Path | None, source: str) -> Path:
         if path.exists():
             return path
     raise not_there(root, f"{' or '.join(REPORTS)} with the reports", source)
+
+
+def coded_frontals(
+    root: Path, images: Path | None, archive: Path | None, source: str
+) -> tuple[list[tuple[openi.OpenIReport, Path]], Counter[str]]:
+    """The reports that an indexer coded with their first frontal images, and why the others are left out.
+
+    Raises: UserError when reports, images or views are not there.
+    """
+    reports = openi.read_reports(reports_path(root, archive, source), {})
+    folders = [images] if images else [root / name for name in IMAGES]
+    files, views = image_files(folders, source), image_views(root, source)
+    found, dropped = [], Counter[str]()
+    for report in reports:
+        keys = [key for name, _ in report.images if (key := image_key(name)) in files]
+        frontal = next((key for key in keys if views.get(key) == "frontal"), None)
+        if NOT_INDEXED in report.codes or not report.codes:
+            dropped["not_indexed"] += 1
+        elif frontal is None:
+            dropped["no_image_of_the_views" if keys else "image_missing"] += 1
+        else:
+            found.append((report, files[frontal]))
+    return found, dropped
 
 
 def image_views(root: Path, source: str) -> dict[str, View]:

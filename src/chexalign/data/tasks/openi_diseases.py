@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from chexalign.data import openi
 from chexalign.data.layout import need_root
-from chexalign.data.mesh import NOT_INDEXED, labels_from_codes
-from chexalign.data.openi_files import IMAGES, REPORTS, image_files, image_key, image_views, reports_path
+from chexalign.data.mesh import labels_from_codes
+from chexalign.data.openi_files import IMAGES, REPORTS, coded_frontals
 from chexalign.data.questions import Picture, QuestionItem, share_of
 from chexalign.data.tasks.diseases import Labeled, ask
 from chexalign.data.tasks.findings import finding_name
@@ -40,21 +40,8 @@ class OpenIDiseases:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """Questions about the first frontal image of each coded report; a report is a patient."""
         root = need_root(self.root, SOURCE, f"{REPORTS[0]} and {IMAGES[0]}")
-        reports = openi.read_reports(reports_path(root, self.archive, SOURCE), {})
-        folders = [self.images] if self.images else [root / name for name in IMAGES]
-        files, views = image_files(folders, SOURCE), image_views(root, SOURCE)
-        studies = []
-        dropped = dict.fromkeys(("not_indexed", "image_missing", "no_image_of_the_views"), 0)
-        for report in reports:
-            keys = [key for name, _ in report.images if (key := image_key(name)) in files]
-            frontal = next((key for key in keys if views.get(key) == "frontal"), None)
-            if NOT_INDEXED in report.codes or not report.codes:
-                dropped["not_indexed"] += 1
-            elif frontal is None:
-                dropped["no_image_of_the_views" if keys else "image_missing"] += 1
-            else:
-                studies.append(_labeled(report, files[frontal]))
-        items, left_out = ask(studies)
+        coded, dropped = coded_frontals(root, self.images, self.archive, SOURCE)
+        items, left_out = ask([_labeled(report, path) for report, path in coded])
         return items, {reason: n for reason, n in (dropped | left_out).items() if n}
 
 

@@ -22,8 +22,8 @@ from typing import ClassVar
 from chexalign import ids
 from chexalign.data import openi
 from chexalign.data.layout import need_root
-from chexalign.data.mesh import NOT_INDEXED, labels_from_codes
-from chexalign.data.openi_files import IMAGES, image_files, image_key, image_views, reports_path
+from chexalign.data.mesh import labels_from_codes
+from chexalign.data.openi_files import coded_frontals
 from chexalign.data.questions import Draft, Picture, QuestionItem, share_of
 from chexalign.data.tasks.balance import LEFT_OUT, equal_numbers
 from chexalign.data.tasks.findings import finding_name, may_both_be
@@ -73,21 +73,9 @@ class OpenIReasoning:
     def items(self) -> tuple[list[QuestionItem], dict[str, int]]:
         """At most three questions per report with a frontal image: side, place and finding; no image is opened."""
         root = need_root(self.root, self.name, "ecgen-radiology and NLMCXR_png")
-        reports = openi.read_reports(reports_path(root, self.archive, self.name), {})
-        folders = [self.images] if self.images else [root / name for name in IMAGES]
-        files, views = image_files(folders, self.name), image_views(root, self.name)
-        dropped = Counter[str]()
-        codes: dict[str, tuple[str, ...]] = {}
-        pictures: dict[str, str] = {}
-        for report in reports:
-            keys = [key for name, _ in report.images if (key := image_key(name)) in files]
-            frontal = next((key for key in keys if views.get(key) == "frontal"), None)
-            if NOT_INDEXED in report.codes or not report.codes:
-                dropped["not_indexed"] += 1
-            elif frontal is None:
-                dropped["no_image_of_the_views" if keys else "image_missing"] += 1
-            else:
-                codes[report.id], pictures[report.id] = report.codes, str(files[frontal])
+        coded, dropped = coded_frontals(root, self.images, self.archive, self.name)
+        codes = {report.id: report.codes for report, _ in coded}
+        pictures = {report.id: str(path) for report, path in coded}
         drafts = defaultdict[str, list[Draft]](list)
         for contrast in self._contrasts(codes, dropped):
             drafts[contrast.report].append(_draft(contrast))
