@@ -36,7 +36,7 @@ class OpenIPhantomQuestions:
     describe: ClassVar[dict[str, str]] = {
         "license": license,
         "needs": "the reports of OpenI, which the package torchxrayvision carries, or `archive`",
-        "cost": "seconds to list; drawing takes minutes, some 10 ms per phantom of 128 px",
+        "cost": "seconds to list; each image is drawn, as those of the built-in example are",
     }
 
     def __init__(
