@@ -31,7 +31,7 @@ class CheXpertDiseases:
     describe: ClassVar[dict[str, str]] = {
         "license": LICENSE,
         "needs": f"{', '.join(_TABLES[:3])} and the images of CheXpert",
-        "cost": "about a minute and 1 GB for the whole collection",
+        "cost": "all questions are kept in memory",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:

@@ -53,7 +53,7 @@ class DiffVQA:
     describe: ClassVar[dict[str, str]] = {
         "license": license,
         "needs": "`root` with mimic_pair_questions.csv and mimic_all.csv; `images`, the folder of MIMIC-CXR-JPG",
-        "cost": "half a minute and some 600 MB for the whole collection: rows are read one by one, questions are kept",
+        "cost": "rows are read one by one; all questions are kept in memory",
     }
 
     def __init__(

@@ -37,7 +37,7 @@ class MimicDiseases:
     describe: ClassVar[dict[str, str]] = {
         "license": LICENSE,
         "needs": f"{_LABELER[0]}, {METADATA_NAMES[0]}, {SPLIT_NAMES[0]} and the images of MIMIC-CXR-JPG",
-        "cost": "about a minute and 1 GB for the whole collection",
+        "cost": "all questions are kept in memory",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:

@@ -31,7 +31,7 @@ class MimicViews:
     describe: ClassVar[dict[str, str]] = {
         "license": LICENSE,
         "needs": f"{METADATA_NAMES[0]}, {SPLIT_NAMES[0]} and the images of MIMIC-CXR-JPG",
-        "cost": "a look for each file, and some 400 MB for the questions of the whole collection",
+        "cost": "a look for each file; all questions are kept in memory",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:

@@ -43,7 +43,7 @@ class MimicVQA:
     describe: ClassVar[dict[str, str]] = {
         "license": license,
         "needs": "`root` with train.json, valid.json and test.json; `images`, the folder of MIMIC-CXR-JPG",
-        "cost": "half a minute and some 400 MB for the whole collection: files are read row by row, questions are kept",
+        "cost": "files are read row by row; all questions are kept in memory",
     }
 
     def __init__(self, *, root: Path | None = None, images: Path | None = None) -> None:
