@@ -17,7 +17,7 @@ def letters(monkeypatch):
     install_letters(monkeypatch)
 
 
-def test_verdicts_train_kto(letters, tmp_path, runs_folder, monkeypatch):
+def test_verdicts_train_kto(letters, tmp_path, runs_folder, monkeypatch, capsys):
     install(tmp_path, monkeypatch)
     settings = (
         *(f"policy={{model: {tiny_checkpoint(tmp_path / 'policy')}}}", "sft=null", "workers=1", "threads=1"),
@@ -36,3 +36,7 @@ def test_verdicts_train_kto(letters, tmp_path, runs_folder, monkeypatch):
     assert manifest.rows == len(verdicts)
     assert artifact.read_log(run.policy("single"))
     assert "single" in run.report.read_text()
+    assert main.main(["compare", str(run.root), "--format", "csv"]) == 0
+    told = capsys.readouterr().out
+    assert "single, desirable" in told
+    assert "verdicts/single/part-00000.json" in told

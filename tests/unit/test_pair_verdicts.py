@@ -128,6 +128,11 @@ def test_verdicts_are_a_table_of_the_run(run):
     assert manifest.dropped == {"at_threshold": 1, "none_scored": 1}
     assert [v.desirable for v in table.rows()] == [True, False, False, True]
     assert all(isinstance(v, Verdict) for v in table.rows())
+    audit = table.info(0).extra["audit"]
+    assert (audit["n_prompts"], audit["n_desirable"], audit["n_undesirable"]) == (4, 2, 2)
+    assert audit["desirable"]["score"]["mean"] == pytest.approx((0.9 + 0.8) / 2)
+    assert audit["undesirable"]["words"]["mean"] == pytest.approx((2 + 3) / 2)
+    assert audit["dropped"] == manifest.dropped
 
 
 def test_a_table_that_is_not_finished_is_told(run):

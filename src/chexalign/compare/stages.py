@@ -126,21 +126,27 @@ def pairs_grid(sides: Sequence[Side]) -> Grid:
         for statistic in ("mean", "median", "sd")
     ]
     lines = [line for side in sides for line in _pair_lines(side, columns)]
-    notes = ["Scores are those of the arm's own judge; n is the number of pairs, clusters that of patients."]
+    notes = [
+        "Scores are those of the arm's own judge; n is the number of pairs, or of texts where an arm "
+        "learns from verdicts on single ones; clusters are patients."
+    ]
     return Grid("8", "Chosen and rejected reports", columns, lines, notes)
+
+
+_PAIR_SIDES = ("chosen", "rejected")
+_VERDICT_SIDES = ("desirable", "undesirable")  # of an arm that learns from verdicts on single candidates
 
 
 def _pair_lines(side: Side, columns: Sequence[Column]) -> list[Line]:
     lines = []
     for name, arm in side.recipe.resolved_arms().items():
         table = table_of_arm(side.run, name, arm)
-        audit = _audit(table)
-        for which in ("chosen", "rejected"):
+        audit, kind = _audit(table), table.folder.relative_to(side.run.root)
+        for which in _VERDICT_SIDES if audit is not None and "desirable" in audit else _PAIR_SIDES:
             if audit is None:
-                kind = table.folder.relative_to(side.run.root)
-                cells = [Cell(why=f"{kind} of {side.label} has no audit of pairs")] * len(columns)
+                cells = [Cell(why=f"{kind} of {side.label} has no audit")] * len(columns)
             else:
-                cells = [_audit_cell(side, name, which, column, audit) for column in columns]
+                cells = [_audit_cell(side, name, f"{kind}", which, column, audit) for column in columns]
             lines.append(Line(side.label, f"{name}, {which}", cells))
     return lines
 
@@ -152,9 +158,9 @@ def _audit(table: Any) -> Mapping[str, Any] | None:
     return found
 
 
-def _audit_cell(side: Side, arm: str, which: str, column: Column, audit: Mapping[str, Any]) -> Cell:
+def _audit_cell(side: Side, arm: str, kind: str, which: str, column: Column, audit: Mapping[str, Any]) -> Cell:
     what, statistic = column.metric.split(".")
-    n, patients = audit["n_pairs"], audit.get("n_patients")
+    n, patients = audit.get("n_pairs", audit.get(f"n_{which}")), audit.get("n_patients")
     cell = counted(
         f"pairs.{which}.{column.metric}",
         arm,
@@ -164,5 +170,5 @@ def _audit_cell(side: Side, arm: str, which: str, column: Column, audit: Mapping
         n_clusters=n if patients is None else patients,
         why=_DESCRIBED,
     )
-    source = f"{side.label}/pairs/{arm}/part-00000.json: extra.audit.{which}.{what}.{statistic}"
+    source = f"{side.label}/{kind}/part-00000.json: extra.audit.{which}.{what}.{statistic}"
     return Cell(cell.estimate, source, why=cell.why)

@@ -73,7 +73,7 @@ class MimicCXR(ReportOptions):
         """At most as many studies as each split asks for.
 
         Reports are opened only where it depends on them which studies a split gets: not for a split that takes all
-        that there is. Cost: the two tables, some 10 s and 500 MB for the whole collection, and those reports.
+        that there is. Cost: the two tables, held in memory, and those reports.
         """
         root = need_root(self.root, SOURCE, f"{SPLIT_NAMES[0]} and the images")
         exams, malformed = read_exams(find_file([root], METADATA_NAMES, SOURCE))

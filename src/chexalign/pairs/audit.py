@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chexalign.pairs.build import PairColumns, rows_of, table_of
 from chexalign.pairs.columns import Columns, Floats, Ints, columns_of
-from chexalign.types import Candidate, Pair, Score
+from chexalign.types import Candidate, Pair, Score, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,48 @@ def audit_columns(
         reused=_fraction(uses > 1),
         n_patients=None if of_patient is None else len(of_patient),
         most_pairs_of_a_patient=int(of_patient.max()) if of_patient is not None and len(of_patient) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictAudit:
+    """What a set of verdicts on single candidates teaches, in plain numbers; fractions are of the candidates."""
+
+    n_prompts: int
+    n_desirable: int
+    n_undesirable: int
+    dropped: dict[str, int]  # prompts without a verdict, by reason
+    desirable: Side
+    undesirable: Side
+    unscored: float | None
+    duplicates: float | None
+    n_patients: int | None  # with a verdict; None where it is not known who they are
+
+
+def audit_verdicts(
+    columns: Columns,
+    values: Floats,
+    verdicts: Sequence[Verdict],
+    *,
+    dropped: Mapping[str, int],
+    patients: Mapping[str, str] | None = None,
+) -> VerdictAudit:
+    """The audit of verdicts; see `audit`."""
+    at = {candidate_id: row for row, candidate_id in enumerate(columns.ids.to_pylist())}
+    good, bad = (
+        np.array([at[v.candidate_id] for v in verdicts if v.desirable == side], dtype=np.int64)
+        for side in (True, False)
+    )
+    return VerdictAudit(
+        n_prompts=len(columns.prompt_ids),
+        n_desirable=len(good),
+        n_undesirable=len(bad),
+        dropped=dict(sorted(dropped.items())),
+        desirable=_side(columns, values, good),
+        undesirable=_side(columns, values, bad),
+        unscored=_fraction(np.isnan(values)),
+        duplicates=_fraction(_repeats(columns)),
+        n_patients=None if patients is None else len({patients[v.prompt_id] for v in verdicts}),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from chexalign import atomic
 from chexalign.errors import UserError
 from chexalign.pairs.agreement import Agreement, agreements
-from chexalign.pairs.audit import audit_columns
+from chexalign.pairs.audit import audit_columns, audit_verdicts
 from chexalign.pairs.build import build_columns
 from chexalign.pairs.read import read_candidates, read_patients, read_scores
 from chexalign.pairs.rules import PairRule
@@ -98,7 +98,7 @@ class PairsWorker:
 
 @dataclass(frozen=True, slots=True)
 class VerdictsWorker:
-    """All verdicts of an arm in one part."""
+    """All verdicts of an arm in one part, with the audit of what was found desirable."""
 
     run: RunFolder
     arm: Arm
@@ -112,8 +112,10 @@ class VerdictsWorker:
         columns = read_candidates(self.run)
         judge, ids, values = read_scores(self.run, folder_name(self.arm.judge))
         rule: VerdictRule = _made(self.arm, self.seed)
-        verdicts, dropped = build_verdicts(columns, columns.values(judge, ids, values), rule=rule, judge=judge)
-        return PartResult(verdicts, dropped)
+        values = columns.values(judge, ids, values)
+        verdicts, dropped = build_verdicts(columns, values, rule=rule, judge=judge)
+        account = audit_verdicts(columns, values, verdicts, dropped=dropped, patients=read_patients(self.run))
+        return PartResult(verdicts, dropped, extra={"audit": dataclasses.asdict(account)})
 
 
 def _made(arm: Arm, seed: int) -> Any:

@@ -86,6 +86,6 @@ def pair_set(run: RunFolder, name: str, arm: Arm) -> PairSet:
 
 
 def _flat_audit(table: Table[Any]) -> dict[str, float]:
-    """The plain numbers of the audit that was stored with the pairs; verdicts have none."""
+    """The plain numbers of the audit that was stored with the pairs or verdicts."""
     audit = table.info(0).extra.get("audit", {})
     return {k: v for k, v in audit.items() if isinstance(v, int | float)}
