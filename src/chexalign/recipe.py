@@ -245,7 +245,7 @@ class EvaluateSpec(Block):
     metrics: list[JudgeRef] = Field(
         default=[JudgeSpec(name=name) for name in ("chexpert", "bertscore", "rouge_l", "bleu_4")],
         min_length=1,
-        description="judges that score the greedy reports",
+        description="judges that score the reports",
         examples=["[chexpert, bertscore]"],
     )
     split: SplitName = Field(default="test", description="split that is reported on")
@@ -253,6 +253,16 @@ class EvaluateSpec(Block):
     level: float = Field(default=0.90, gt=0, lt=1, description="coverage of the intervals")
     batch_size: int = Field(default=60, ge=1, description="sequences generated together")
     max_new_tokens: int = Field(default=96, ge=1, description="longest report, in tokens; as in sampling unless set")
+    temperature: float = Field(default=0.0, ge=0, description="softmax temperature of the reports; 0 is greedy")
+    interval: Literal["percentile", "bca"] = Field(
+        default="percentile", description="kind of the intervals; docs/statistics.md compares them"
+    )
+
+    @model_serializer(mode="wrap")
+    def _set_fields(self, handler: SerializerFunctionWrapHandler) -> Any:
+        # A default that is younger than finished runs is not written, so that they stay valid.
+        young = {"temperature": 0.0, "interval": "percentile"}
+        return {key: value for key, value in given(handler(self)).items() if key not in young or value != young[key]}
 
     @field_validator("metrics")
     @classmethod

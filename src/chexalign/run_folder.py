@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexalign.store import Manifest, Table
-from chexalign.types import Answer, Candidate, ImageRef, Pair, Prediction, Prompt, Question, Score, Study
+from chexalign.types import (
+    Answer,
+    Candidate,
+    Counterfactual,
+    ImageRef,
+    MinedItem,
+    Pair,
+    Prediction,
+    Prompt,
+    Question,
+    Score,
+    Study,
+)
 
 SFT = "sft"
 SHUFFLED = "sft_shuffled"  # the control: the SFT policy, given the image of another study
@@ -80,6 +92,30 @@ class RunFolder:
     def answers(self, source: str, policy: str) -> Table[Answer]:
         """What a policy answers to the questions of a collection."""
         return Table(self.root / "answers" / source / policy, Answer)
+
+    @property
+    def mine_answers(self) -> Table[Answer]:
+        """What the SFT policy answers to the questions that it learned from, with the log-probs of the tokens."""
+        return Table(self.root / "mine" / "answers", Answer)
+
+    @property
+    def mine_features(self) -> Path:
+        """The features by which questions are alike."""
+        return self.root / "mine" / "features"
+
+    @property
+    def mine_found(self) -> Path:
+        """What was found on the way to the mined sets: purity, quotas, counts."""
+        return self.root / "mine" / "found.json"
+
+    def mined(self, select: str) -> Table[MinedItem]:
+        """The questions that a way of selecting them chose."""
+        return Table(self.root / "mine" / "sets" / select, MinedItem)
+
+    @property
+    def counterfactuals(self) -> Table[Counterfactual]:
+        """A wrong answer beside the right one, for every question that some set holds."""
+        return Table(self.root / "mine" / "counterfactuals", Counterfactual)
 
     def metric(self, judge: str, policy: str) -> Table[Score]:
         """Scores that a judge gave a policy's predictions; `candidate_id` holds the study's id."""

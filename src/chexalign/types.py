@@ -14,6 +14,8 @@ QuestionKind = Literal["basic", "region", "compare"]  # one image, a place marke
 AnswerType = Literal["verify", "choose", "query", "open"]  # yes or no, one of the options, any of a set, free words
 Scoring = Literal["generation", "likelihood"]  # what was written, or which option is the most probable
 EvidenceKind = Literal["label", "box", "code", "study"]
+Origin = Literal["own", "rules", "llm"]  # of a wrong answer: the policy's own, or an edit of the right one by whom
+EditKind = Literal["own", "answer", "negation", "finding", "side", "severity", "location", "attribute", "change"]
 
 
 def _need(condition: bool, record: str, message: str) -> None:
@@ -201,6 +203,36 @@ class Answer:
 
     def __post_init__(self) -> None:
         _need((self.read is None) == (self.right is None), "Answer", "what cannot be read is neither right nor wrong")
+
+
+@dataclass(frozen=True, slots=True)
+class MinedItem:
+    """A question that was chosen to be learned from, and what it was chosen for.
+
+    `rank` 0 is a seed itself, 1 its nearest neighbor; a draw at random has no seed. `confidence` and `right` are those
+    of the policy's answer to it, None where it was not asked or the answer has no confidence.
+    """
+
+    question_id: str
+    group: str  # the type of question whose quota it fills
+    seed_id: str | None
+    rank: int
+    distance: float | None
+    confidence: float | None
+    right: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """The right answer to a question, and a wrong one of the same style that passed the verifier."""
+
+    question_id: str
+    chosen: str
+    rejected: str
+    kind: EditKind
+    origin: Origin
+    rejected_answers: tuple[str, ...]
+    tries: int  # proposals that were looked at, this one included
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def test_the_architecture_names_every_part_of_the_package():
 
 
 def test_the_architecture_names_nothing_that_is_not_there():
-    named = re.findall(r"^\| \d? ?\| (.+?) \|", ARCHITECTURE, re.MULTILINE)
+    named = re.findall(r"^\| (?:\d+ )?\| (.+?) \|", ARCHITECTURE, re.MULTILINE)
     names = [name for cell in named for name in re.findall(r"`([\w/.]+)`", cell)]
     assert len(names) > 20
     assert [name for name in names if not (PACKAGE / name).exists()] == []
@@ -102,7 +102,7 @@ def test_the_levels_of_the_architecture_are_those_that_are_enforced():
     assert levels.value is not None
     enforced = {name: i for i, names in enumerate(eval_sets(levels.value), start=1) for name in names if name}
     level, written = 0, {}
-    for number, cell in re.findall(r"^\| (\d?) ?\| (.+?) \|", ARCHITECTURE, re.MULTILINE):
+    for number, cell in re.findall(r"^\| (?:(\d+) )?\| (.+?) \|", ARCHITECTURE, re.MULTILINE):
         level = int(number) if number else level
         written |= {name.strip("/").removesuffix(".py"): level for name in re.findall(r"`([\w/.]+)`", cell)}
     assert written == enforced

@@ -59,7 +59,7 @@ def add_reports(
 ) -> None:
     """The numbers of the reports; `spec` is the EvaluateSpec, `learned_from` the judge of each policy with one."""
     patients, split = [s.patient_id for s in truth.studies], spec.split
-    bootstrap = Bootstrap(patients, seed=keyed_seed(seed, "bootstrap"), resamples=spec.bootstrap, level=spec.level)
+    bootstrap = _bootstrap(patients, spec, keyed_seed(seed, "bootstrap"))
     numbers.estimates += estimate(truth, results, bootstrap, split=split, baseline=SFT)
     numbers.estimates += reference_verbosity(
         results, [count_words(s.reference) for s in truth.studies], bootstrap, split=split
@@ -96,11 +96,14 @@ def add_answers(
         answers = (answer for c in collections for answer in run.answers(c.source, policy).iter_rows())
         results.append(measure_tasks(policy, everything, answers))
     patients = everything.patients
-    bootstrap = Bootstrap(
-        patients, seed=keyed_seed(seed, "bootstrap", "tasks"), resamples=spec.bootstrap, level=spec.level
-    )
+    bootstrap = _bootstrap(patients, spec, keyed_seed(seed, "bootstrap", "tasks"))
     estimates = task_estimates(everything, results, bootstrap, split=questions.split, baseline=SFT)
     numbers.estimates += estimates
     numbers.tax += tax_verdicts(estimates, bound=questions.tax_bound)
     tests = PairedTests(patients, seed=keyed_seed(seed, "randomization", "tasks"))
     numbers.comparisons += compare_tasks(everything, results, tests, baseline=SFT)
+
+
+def _bootstrap(patients: Sequence[str], spec: Any, seed: int) -> Bootstrap:
+    """The resamples that an EvaluateSpec asks for."""
+    return Bootstrap(patients, seed=seed, resamples=spec.bootstrap, level=spec.level, interval=spec.interval)

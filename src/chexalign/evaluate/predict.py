@@ -1,4 +1,4 @@
-"""The stage that writes a policy's greedy report for every study of a split."""
+"""The stage that writes a policy's report for every study of a split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chexalign.ids import keyed_seed
 from chexalign.policy.asks import ask_of
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.batching import Batches
@@ -17,9 +18,10 @@ from chexalign.types import Prediction, Study
 
 @dataclass(slots=True)
 class PredictionsWorker:
-    """Greedy reports for a slice of studies; with `shuffled`, each study gets the images of another one.
+    """One report for each of a slice of studies; with `shuffled`, each study gets the images of another one.
 
     The study that lends its images is half the split away, so none keeps its own; the prompt keeps its indication.
+    Where reports are drawn, random numbers are keyed by (seed, study), so all policies of a run meet the same ones.
     """
 
     run: RunFolder
@@ -31,6 +33,7 @@ class PredictionsWorker:
     part_size: int
     max_images: int
     shuffled: bool = False
+    seed: int = 0  # of the draws; greedy reports have none
     _policy: Any = None
     _studies: Sequence[Study] = ()
     _size: int | None = None  # what memory had room for
@@ -47,7 +50,8 @@ class PredictionsWorker:
         slice_ = range(index * self.part_size, min(n, (index + 1) * self.part_size))
         asks = [self._ask(self._studies[i], self._studies[(i + shift) % n]) for i in slice_]
         batches = Batches(self._policy, self._size or self.part_size, strict=True)
-        groups = batches.generate(asks, decoding=self.decoding, seeds=[[0]] * len(asks))
+        seeds = [[keyed_seed(self.seed, "prediction", self._studies[i].id)] for i in slice_]
+        groups = batches.generate(asks, decoding=self.decoding, seeds=seeds)
         self._size = batches.size
         rows = [
             Prediction(self._studies[i].id, self.name, c.text, c.n_tokens, c.finish)

@@ -1,32 +1,14 @@
-"""What mining leaves behind: which questions were chosen and why, and the rejected text beside each right answer."""
+"""What proposes wrong answers, and what it proposes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from chexalign.types import Question
+from chexalign.types import Counterfactual, EditKind, MinedItem, Origin, Question
 
-Origin = Literal["own", "rules", "llm"]  # the policy's own wrong answer, or an edit of the right one by whom
-EditKind = Literal["own", "answer", "negation", "finding", "side", "severity", "location", "attribute", "change"]
-
-
-@dataclass(frozen=True, slots=True)
-class MinedItem:
-    """A question that was chosen to be learned from, and what it was chosen for.
-
-    `rank` 0 is a seed itself, 1 its nearest neighbor; a draw at random has no seed. `confidence` and `right` are those
-    of the policy's answer to it, None where it was not asked or the answer has no confidence.
-    """
-
-    question_id: str
-    group: str  # the type of question whose quota it fills
-    seed_id: str | None
-    rank: int
-    distance: float | None
-    confidence: float | None
-    right: bool | None
+__all__ = ["Counterfactual", "Edit", "EditKind", "Generator", "MinedItem", "Origin", "Proposals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +37,3 @@ class Generator(Protocol):
     def propose(self, questions: Sequence[Question]) -> list[Proposals]:
         """For each question its edits, in the order in which they are to be tried."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Counterfactual:
-    """The right answer to a question, and a wrong one of the same style that passed the verifier."""
-
-    question_id: str
-    chosen: str
-    rejected: str
-    kind: EditKind
-    origin: Origin
-    rejected_answers: tuple[str, ...]
-    tries: int  # proposals that were looked at, this one included

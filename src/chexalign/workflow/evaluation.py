@@ -22,7 +22,7 @@ class Workflow(Preference):
 
     @once
     def predictions(self, name: str) -> Manifest:
-        """Greedy reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
+        """Reports of a policy (an arm, `sft`, or `sft_shuffled`) for the evaluated split."""
         from chexalign.evaluate.predict import PredictionsWorker
 
         checkpoint = SFT if name == SHUFFLED else name
@@ -36,16 +36,18 @@ class Workflow(Preference):
             source=self._source(None, checkpoint),
             split=spec.split,
             template=self._template(),
-            decoding=Decoding(spec.max_new_tokens),
+            decoding=Decoding(spec.max_new_tokens, spec.temperature),
             part_size=spec.batch_size,
             max_images=self.recipe.policy.max_images,
             shuffled=name == SHUFFLED,
+            seed=self.recipe.seed,
         )
         config = {
             "name": name,
             "split": spec.split,
             "tokens": spec.max_new_tokens,
             "batch": spec.batch_size,
+            **({"temperature": spec.temperature} if spec.temperature else {}),
             **self._generation(),
         }
         key = self.key("predictions", {"policy": policy, "studies": studies}, config)
