@@ -6,6 +6,7 @@ they are the scientific choices of a run, so a recipe names them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,7 @@ from chexalign.recipe_blocks import (
 )
 from chexalign.recipe_engines import ClusterSpec, EndpointSpec
 from chexalign.recipe_judges import BudgetSpec, JudgeRef, JudgeSpec, check_names, folder_name, named
+from chexalign.recipe_mine import MinedArm, MineSpec, merge_train
 from chexalign.recipe_questions import CollectionSpec, QuestionsSpec
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "EvaluateSpec",
     "JudgeSpec",
     "LoraSpec",
+    "MineSpec",
+    "MinedArm",
     "PairsSpec",
     "PolicySpec",
     "QuestionsSpec",
@@ -286,17 +290,21 @@ class Recipe(Block):
         description="supervised fine-tuning before sampling; required for the tiny policy",
     )
     sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
-    arms: dict[str, Arm] = Field(
-        min_length=1,
-        description="preference runs over the same candidates",
-        examples=["{dpo_label: {judge: chexpert}}"],
-    )
-    evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
     questions: QuestionsSpec | None = Field(
         default=None,
         description="questions about images, to learn from and to be asked",
         examples=["{collections: [{source: rsna, root: /data/rsna}]}"],
     )
+    mine: MineSpec | None = Field(
+        default=None,
+        description="hard questions, and the policies that learn from them",
+        examples=["{collection: openi-phantom-questions, ...}"],
+    )
+    arms: dict[str, Arm] = Field(
+        description="preference runs over the same candidates",
+        examples=["{dpo_label: {judge: chexpert}}"],
+    )
+    evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
     compute: ComputeSpec | None = Field(
         default=None,
         description="hardware of training and generation",
@@ -335,14 +343,29 @@ class Recipe(Block):
         _need_studies(info, spec.split, str(info.field_name))
         return spec
 
+    @field_validator("mine")
+    @classmethod
+    def _mines_what_is_learned(cls, mine: MineSpec | None, info: ValidationInfo) -> MineSpec | None:
+        if mine is None or "questions" not in info.data:
+            return mine
+        _check_arm_names(mine.arms)
+        questions: QuestionsSpec | None = info.data["questions"]
+        if mine.collection not in ({c.source for c in questions.collections if c.sft} if questions else set()):
+            raise mistake(
+                f"names the collection {mine.collection!r}, and SFT learns from none of its questions",
+                "add it to questions.collections, with a number of questions as its `sft`",
+            )
+        return mine
+
     @field_validator("arms")
     @classmethod
-    def _arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
-        for name in arms:
-            if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
-                raise mistake(
-                    f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
-                )
+    def _arm_names(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
+        mine: MineSpec | None = info.data.get("mine")
+        if not arms and mine is None:
+            raise mistake("names no preference run, and nothing is mined", "name an arm, or give a block `mine`")
+        if both := sorted(arms.keys() & (mine.arms.keys() if mine else set())):
+            raise mistake(f"has an arm named {both[0]!r}, as mine.arms has", "give every policy a name of its own")
+        _check_arm_names(arms)
         check_names((judge for arm in arms.values() for judge in arm.judge.tables), once=False)
         return arms
 
@@ -366,6 +389,14 @@ class Recipe(Block):
     def resolved_arms(self) -> dict[str, Arm]:
         """The preference runs by name, every block complete."""
         return dict(self.arms)
+
+    def mined_arms(self) -> dict[str, MinedArm]:
+        """The trainings on mined questions by name."""
+        return dict(self.mine.arms) if self.mine else {}
+
+    def learners(self) -> dict[str, Arm | MinedArm]:
+        """Every policy that is trained after SFT, by name."""
+        return {**self.resolved_arms(), **self.mined_arms()}
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe as plain values, defaults written out; `Recipe.model_validate` takes it back."""
@@ -399,7 +430,9 @@ def _resolve(raw: dict[Any, Any]) -> dict[Any, Any]:
     result = {key: value for key, value in raw.items() if key not in ("judge", "pairs", "train", "arms")}
     base = {key: raw[key] for key in ("judge", "pairs", "train") if key in raw}
     arms = raw.get("arms")
-    if arms is None:
+    if arms is None and not base and raw.get("mine") is not None:
+        result["arms"] = {}
+    elif arms is None:
         result["arms"] = {_arm_name(base): base}
     elif isinstance(arms, dict):
         result["arms"] = {name: _merge(base, {} if arm is None else arm) for name, arm in arms.items()}
@@ -416,14 +449,17 @@ def _merge(base: dict[str, Any], arm: Any) -> Any:
     if not isinstance(arm, dict):
         return arm
     merged = {**base, **arm}
-    for key in ("pairs", "train"):
-        mine, theirs = arm.get(key), base.get(key)
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            other = "algorithm" in mine and mine["algorithm"] != theirs.get("algorithm")
-            kept = {name: value for name, value in theirs.items() if not (other and name in OWN_PARAMETERS)}
-            if "rule" in mine and mine["rule"] != theirs.get("rule"):
-                kept.pop("options", None)  # they are the other rule's
-            merged[key] = {**kept, **mine}
+    if "train" in arm and "train" in base:
+        merged["train"] = merge_train(arm["train"], base["train"])
+    mine, theirs = arm.get("pairs"), base.get("pairs")
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        # Options are the other rule's.
+        kept = {
+            k: v
+            for k, v in theirs.items()
+            if k != "options" or mine.get("rule", theirs.get("rule")) == theirs.get("rule")
+        }
+        merged["pairs"] = {**kept, **mine}
     return merged
 
 
@@ -435,6 +471,14 @@ def _arm_name(base: dict[str, Any]) -> str:
         return f"{algorithm}_{folder_name(JudgeSpec.model_validate(judge))}"
     except (KeyError, ValueError):
         return "train"
+
+
+def _check_arm_names(arms: Iterable[str]) -> None:
+    for name in arms:
+        if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
+            raise mistake(
+                f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
+            )
 
 
 def _need_studies(info: ValidationInfo, split: str, block: str) -> None:

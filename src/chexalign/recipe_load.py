@@ -58,6 +58,8 @@ class Source:
             own = own or (inherited[-1] in OWN_PARAMETERS and self._other_algorithm(key[1]))
             if not own and not self._given(key) and self._given(inherited[:1]):
                 return inherited
+        if key[:2] == ("mine", "arms") and key[3:4] == ("train",) and not self._given(key):
+            return ("mine", *key[3:]) if self._given(("mine", *key[3:5])) else key
         if key == ("evaluate", "max_new_tokens") and not self._given(key) and self._given(("sample", key[1])):
             return ("sample", key[1])
         return key
@@ -257,7 +259,7 @@ def _leaves(block: Block, key: Key) -> Iterator[tuple[Key, Any]]:
             yield here, value.model_dump(mode="json")
         elif isinstance(value, Block):
             yield from _leaves(value, here)
-        elif here == ("arms",):
+        elif here in (("arms",), ("mine", "arms")):
             for arm, spec in value.items():
                 yield from _leaves(spec, (*here, arm))
         elif value is not None or here[-1] not in OWN_PARAMETERS:

@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
         *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
         *("artifact", "cleaning", "run_folder", "run_open", "registry"),
         *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
-        "recipe_questions",
+        *("recipe_mine", "recipe_questions"),
     },
     {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from typing import TypeVar
 
 from chexalign.data.answers import answer_text, ask_text, ordered
 from chexalign.data.questions import TRAIN
@@ -12,30 +13,46 @@ from chexalign.run_folder import RunFolder
 from chexalign.train.examples import Target
 from chexalign.types import Question
 
+T = TypeVar("T")
+
 _ORDER = 1  # of options: one that is keyed to the question, so that no place is right more often than another
 
 
 def question_targets(
     run: RunFolder, wanted: Mapping[str, int], *, held_out: Set[str], max_images: int
 ) -> tuple[list[Target], dict[str, int]]:
-    """So many training questions of each collection, spread evenly over it, and why others are left out.
-
-    Left out are those of a patient in `held_out`, those without an image or with more than the policy is given.
-    """
+    """The questions of each collection that are learned from, as targets, and why others are left out."""
     targets: list[Target] = []
     dropped: Counter[str] = Counter()
     for collection, n in wanted.items():
-        usable = []
-        for question in run.questions(collection).iter_rows():
-            if question.split == TRAIN:
-                reason = _reason(question, held_out, max_images)
-                if reason is None:
-                    usable.append(question)
-                else:
-                    dropped[f"question_{reason}"] += 1
-        chosen = usable if n >= len(usable) else [usable[i * len(usable) // n] for i in range(n)]
+        chosen, without = learned_questions(run, collection, n, held_out=held_out, max_images=max_images)
         targets += [_target(run, question) for question in chosen]
+        dropped.update(without)
     return targets, dict(dropped)
+
+
+def learned_questions(
+    run: RunFolder, collection: str, n: int, *, held_out: Set[str], max_images: int
+) -> tuple[list[Question], dict[str, int]]:
+    """So many training questions of a collection, spread evenly over it, and why others are left out.
+
+    Left out are those of a patient in `held_out`, those without an image or with more than the policy is given.
+    """
+    usable: list[Question] = []
+    dropped: Counter[str] = Counter()
+    for question in run.questions(collection).iter_rows():
+        if question.split == TRAIN:
+            reason = _reason(question, held_out, max_images)
+            if reason is None:
+                usable.append(question)
+            else:
+                dropped[f"question_{reason}"] += 1
+    return spread_evenly(usable, n), dict(dropped)
+
+
+def spread_evenly(rows: Sequence[T], n: int) -> list[T]:
+    """So many of the rows, or all where there are no more, at equal distances."""
+    return list(rows) if n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]
 
 
 def _reason(question: Question, held_out: Set[str], max_images: int) -> str | None:
