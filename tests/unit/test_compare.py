@@ -350,6 +350,13 @@ def test_the_paper_s_averages_follow_from_its_rows():
     assert round(sum(v for k, v in four.items() if "average" not in k) / 4 + 1e-9, 1) == four["chexbert.average_f1"]
 
 
+def tex_knows(name: str) -> bool:
+    """Whether the LaTeX that is installed has a file of that name."""
+    if shutil.which("kpsewhich") is None:
+        return False
+    return subprocess.run(["kpsewhich", name], capture_output=True, timeout=60).returncode == 0
+
+
 NASTY = r"a_b & 50% $x$ {y} #1 ~ ^ \ <b> | * `"
 
 
@@ -377,18 +384,24 @@ def test_latex_is_balanced_and_escaped(everything):
         assert len({row.count("&") for row in rows}) == 1
 
 
+EVERY_TABLE = {"1", "3", "4", "5", "6", "8", "9", "10", "11", "Figure 3"}
+_MISSING = [name for name in ("booktabs.sty", "graphicx.sty") if not tex_knows(name)]
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(tmp_path, everything):
-    packages = r"\usepackage{booktabs}\usepackage{graphicx}"
-    text = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{latex(everything)}\\end{{document}}\n"
-    (tmp_path / "x.tex").write_text(text)
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
+@pytest.mark.skipif(bool(_MISSING), reason=f"LaTeX has no {' and no '.join(_MISSING)}")
+def test_latex_of_every_table_compiles(tmp_path, everything):
+    with_answers = compare_runs([asked(tmp_path / "asked", RIGHT, HALF)], quoted=read_quoted("paper"))
+    assert {grid.number for found in (everything, with_answers) for grid in found.grids} == EVERY_TABLE
+    for name, found in (("one", everything), ("two", with_answers)):
+        (tmp_path / f"{name}.tex").write_text(latex(found))
+        text = f"\\usepackage{{booktabs}}\\usepackage{{graphicx}}\\begin{{document}}\\input{{{name}}}\\end{{document}}"
+        (tmp_path / "x.tex").write_text(f"\\documentclass{{article}}{text}")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+        log = (tmp_path / "x.log").read_text(errors="replace")
+        assert done.returncode == 0, log[-2000:]
+        assert not re.findall(r"^(?:! |Overfull|Missing character).*", log, re.MULTILINE)
 
 
 def test_markdown_keeps_its_tables(everything):
