@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ from chexalign.present.svg import INK, MUTED, PolicyStyle, light_grid
 from chexalign.types import Estimate
 
 Styles = Mapping[str, PolicyStyle]
+
+_ONE_VALUE = 1e-6  # values that lie closer together are one value but for rounding
 
 
 def stacked(figure: Figure, heights: Sequence[float]) -> list[Axes]:
@@ -41,6 +44,7 @@ def forest_block(axes: Axes, index: EstimateIndex, metrics: Sequence[str], arms:
     axes.set_ylim((len(metrics) - 1) * step + len(arms) - 0.3, -0.8)
     light_grid(axes, "x")
     axes.margins(x=0.08)
+    room(axes, "x")
     if metrics != ["words"]:
         legend(axes, {arm: styles[arm] for arm in arms})
 
@@ -105,6 +109,13 @@ def legend(axes: Axes, entries: Styles) -> None:
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), borderaxespad=0, fontsize=8
     )
+
+
+def room(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Widens an axis on which all values are one, where ticks would else tell rounding errors apart."""
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    if abs(high - low) < _ONE_VALUE:
+        axes.set(**{f"{which}lim": (low - 0.05, high + 0.05)})
 
 
 def few_ticks() -> MaxNLocator:

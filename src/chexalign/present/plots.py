@@ -13,7 +13,17 @@ from matplotlib.lines import Line2D
 from chexalign.present.data import BASELINE, CONTROL, REFERENCE, Curve, PairSet
 from chexalign.present.metrics import in_order, metric_info
 from chexalign.present.numbers import EstimateIndex, interval_text, value_text
-from chexalign.present.plot_parts import Styles, beside, few_ticks, forest_block, legend, mark, metric_rows, stacked
+from chexalign.present.plot_parts import (
+    Styles,
+    beside,
+    few_ticks,
+    forest_block,
+    legend,
+    mark,
+    metric_rows,
+    room,
+    stacked,
+)
 from chexalign.present.svg import INK, MUTED, PolicyStyle, inline_svg, light_grid, new_figure, styled
 
 _BEFORE_AFTER = (
@@ -82,6 +92,7 @@ def control_plot(index: EstimateIndex, styles: Styles) -> Markup | None:
             if difference := index.get(metric, CONTROL, BASELINE):
                 beside(axes, row, f"{value_text(difference)}  {interval_text(difference)}", difference.excludes_zero)
         metric_rows(axes, metrics)
+        room(axes, "x")
         axes.set_xlim(left=0)
         legend(axes, {"another study's image": styles[CONTROL], "its own image": styles[BASELINE]})
         axes.text(1.02, 1.0, "other image minus own", transform=axes.transAxes, color=MUTED, va="bottom", fontsize=8)
@@ -104,6 +115,7 @@ def length_plot(index: EstimateIndex, policies: Sequence[str], styles: Styles) -
             axes.set_ylim(len(shown) - 0.4, -0.6)
             axes.set_title(metric_info(metric).label)
             axes.margins(x=0.15)
+            room(axes, "x")
             light_grid(axes, "x")
         return inline_svg(figure, "length", "Length of the reports of every policy")
 
@@ -174,6 +186,7 @@ def _policy_panel(axes: Axes, index: EstimateIndex, metric: str, policies: Seque
     axes.set_xlim(-0.6, len(policies) - 0.4)
     axes.set_title(metric_info(metric).label, fontsize=8.5)
     axes.margins(y=0.18)
+    room(axes, "y")
     axes.yaxis.set_major_locator(few_ticks())
     light_grid(axes, "y")
 
