@@ -14,6 +14,8 @@ QuestionKind = Literal["basic", "region", "compare"]  # one image, a place marke
 AnswerType = Literal["verify", "choose", "query", "open"]  # yes or no, one of the options, any of a set, free words
 Scoring = Literal["generation", "likelihood"]  # what was written, or which option is the most probable
 EvidenceKind = Literal["label", "box", "code", "study"]
+Aggregate = Literal["mean", "geometric_mean", "minimum"]  # how probabilities of tokens become one number
+Span = Literal["answer", "output"]  # of which tokens: those of the short answer, or all
 Origin = Literal["own", "rules", "llm"]  # of a wrong answer: the policy's own, or an edit of the right one by whom
 EditKind = Literal["own", "answer", "negation", "finding", "side", "severity", "location", "attribute", "change"]
 
@@ -200,9 +202,13 @@ class Answer:
     n_tokens: int  # that were written; 0 where options were scored
     read: tuple[str, ...] | None  # the options that it means, or its words where there were no options
     right: bool | None
+    token_logps: tuple[float, ...] | None = None  # of each written token, end token included where told; temperature 1
+    answer_tokens: tuple[int, ...] | None = None  # places of the tokens that spell the short answer; None if not found
 
     def __post_init__(self) -> None:
         _need((self.read is None) == (self.right is None), "Answer", "what cannot be read is neither right nor wrong")
+        told = len(self.token_logps or ())
+        _need(all(0 <= i < told for i in self.answer_tokens or ()), "Answer", "a token that spells it has no log-prob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,16 @@ class Counterfactual:
     origin: Origin
     rejected_answers: tuple[str, ...]
     tries: int  # proposals that were looked at, this one included
+
+    @property
+    def chosen_id(self) -> str:
+        """What pairs call the right answer."""
+        return f"{self.question_id}/chosen"
+
+    @property
+    def rejected_id(self) -> str:
+        """What pairs call the wrong one."""
+        return f"{self.question_id}/rejected"
 
 
 @dataclass(frozen=True, slots=True)

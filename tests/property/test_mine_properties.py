@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from chexalign.errors import UserError
-from chexalign.mine.confidence import confidence, read_answer
+from chexalign.evaluate.answers import answer
+from chexalign.evaluate.confidence import confidence
 from chexalign.mine.expand import candidates, count_types, take
 from chexalign.mine.features import FeatureSet, Items, in_memory
 from chexalign.mine.quotas import apportion, quotas
 from chexalign.mine.retrieve import Neighbors, search
-from chexalign.mine.span import answer_tokens
 from chexalign.mine.variants import MODALITIES, VARIANTS
 from chexalign.policy.base import Completion
-from tests.unit.test_mine_confidence import CHOOSE, FREE, LISTED, OPEN, VERIFY
+from tests.unit.test_confidence import CHOOSE, FREE, LISTED, OPEN, VERIFY
 from tests.unit.test_mine_retrieve import check, expected
 
 NUMBERS = st.floats(-4, 4, width=16)  # few digits, so that ties and vectors of zeros come up
@@ -95,15 +95,14 @@ def test_largest_remainders_are_within_one_of_the_share(total, weights):
     st.lists(st.floats(-50, 0), min_size=9, max_size=9),
 )
 def test_any_output_has_a_span_of_its_own_tokens_or_none(texts, question, logps):
-    found = answer_tokens(question, texts)
-    assert found is None or (set(found) <= set(range(len(texts))) and list(found) == sorted(set(found)))
-    assert found is None or all(texts[i] for i in found)
     logps = tuple(logps[: len(texts)])
-    answer = read_answer(
-        question, Completion("".join(texts).strip(), len(texts), sum(logps), "stop", logps, tuple(texts))
-    )
-    assert answer.text or not answer.correct
-    values = [confidence(answer, aggregate=a, span="output") for a in ("minimum", "geometric_mean", "mean")]
+    text = "".join(texts).strip()
+    found = answer(question, "sft", 0, Completion(text, len(texts), sum(logps), "stop", logps, tuple(texts)))
+    places = found.answer_tokens
+    assert places is None or list(places) == sorted(set(places))
+    assert places is None or all(texts[i] for i in places)
+    assert text or found.right is None
+    values = [confidence(found, aggregate=a, span="output") for a in ("minimum", "geometric_mean", "mean")]
     assert (None in values) == (not texts)
     if texts:
         assert 0 <= values[0] <= values[1] * (1 + 1e-9) <= values[2] * (1 + 2e-9) <= 1 + 3e-9

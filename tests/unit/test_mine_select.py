@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.mine import confidence, variants
+from chexalign.evaluate import confidence
+from chexalign.evaluate.calibration import Calibrator
 from chexalign.mine import quotas as quotas_module
-from chexalign.mine.calibration import Calibrator
+from chexalign.mine import variants
 from chexalign.mine.expand import candidates, count_types, take
 from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
 from chexalign.mine.purity import purity
 from chexalign.mine.quotas import apportion, budget_of, quotas
 from chexalign.mine.retrieve import Neighbors
 from chexalign.types import Evidence
-from tests.unit.test_mine_confidence import VERIFY
+from tests.unit.test_confidence import VERIFY
 
 
 @pytest.mark.parametrize("module", [confidence, quotas_module, variants])

@@ -12,8 +12,9 @@ from PIL import Image
 
 from chexalign.data.answers import ask_text
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
-from chexalign.mine.calibration import Calibrator
-from chexalign.mine.confidence import answer_all, confidence, rank_failures
+from chexalign.evaluate.answers import answer
+from chexalign.evaluate.calibration import Calibrator
+from chexalign.evaluate.confidence import confidence, rank_failures
 from chexalign.mine.encoders import image_blocks, text_blocks
 from chexalign.mine.expand import candidates, count_types, take
 from chexalign.mine.features import Items, open_features, write_features
@@ -23,11 +24,11 @@ from chexalign.mine.purity import purity
 from chexalign.mine.quotas import budget_of, quotas
 from chexalign.mine.retrieve import search
 from chexalign.mine.variants import VARIANTS
-from chexalign.policy.base import Ask
+from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.batching import Batches
 from chexalign.policy.hf import HFPolicy, save_checkpoint
 from chexalign.types import Evidence
-from tests.unit.test_mine_confidence import VERIFY
+from tests.unit.test_confidence import VERIFY
 
 N = 40
 FINDINGS = ("effusion", "edema", "nodule", "fracture")
@@ -67,13 +68,14 @@ def test_from_questions_to_the_mined_set(policy, tmp_path):
         Image.fromarray(rng.integers(0, 256, (128, 128), dtype=np.uint8)).save(paths[-1])
     images = [(paths[i // 4],) for i in range(N)]
     asks = [Ask(ask_text(q), own) for q, own in zip(questions, images, strict=True)]
-    answers = [a for a in answer_all(Batches(policy, 16), questions, asks, max_new_tokens=6) if a]
+    written = Batches(policy, 16).generate(asks, decoding=Decoding(6, token_logps=True), seeds=[[0]] * N)
+    answers = [answer(q, "tiny", 0, one) for q, group in zip(questions, written, strict=True) for one in group or ()]
     assert [a.question_id for a in answers] == [q.id for q in questions]
 
     sure = [confidence(a, aggregate="geometric_mean", span="output") for a in answers]
     assert all(0 < value <= 1 for value in sure)
-    calibrator = Calibrator([a.patient_id for a in answers], "tiny", "train", seed=1)
-    assert calibrator.overall(sure, [a.correct for a in answers]).ece.n == N
+    calibrator = Calibrator([q.patient_id for q in questions], "tiny", "train", seed=1)
+    assert calibrator.overall(sure, [a.right is True for a in answers]).ece.n == N
     ranking = rank_failures(answers, "most_confident_wrong", aggregate="geometric_mean", span="output")
     assert [sure[i] for i in ranking.order] == sorted((sure[i] for i in ranking.order), reverse=True)
 
@@ -95,7 +97,7 @@ def test_from_questions_to_the_mined_set(policy, tmp_path):
     gallery = open_features(folder, items, models={**dict.fromkeys(made, encoder.digest), "findings": digest})
 
     rows = [i for i in ranking.order if questions[i].patient_id not in ("p0", "p1")][:6]
-    failed = [not a.correct for a in answers]
+    failed = [a.right is not True for a in answers]
     for variant in VARIANTS:
         near = search(gallery.take(rows), gallery, variant, k=8, evaluated={"p0", "p1"}, threads=1)
         pure = purity(

@@ -48,7 +48,12 @@ def said(questions, policy, right, orders=1):
     """Answers, right where `right` says so for the question and the order."""
     for i, q in enumerate(questions):
         for order in range(orders):
-            yield answer(q, policy, order, "PA" if right(i, order) else "AP", 2)
+            yield read(q, policy, order, "PA" if right(i, order) else "AP", 2)
+
+
+def read(question, policy, order, text, n_tokens):
+    """What a policy wrote, read as an answer."""
+    return answer(question, policy, order, Completion(text, n_tokens, None, "stop"))
 
 
 def find(estimates, metric, policy="dpo", baseline=None):
@@ -56,13 +61,13 @@ def find(estimates, metric, policy="dpo", baseline=None):
 
 
 def test_an_answer_is_right_wrong_or_unread():
-    assert [answer(PLAIN, "p", 0, text, 1).right for text in ("(A)", "AP", "I cannot tell", "")] == [
+    assert [read(PLAIN, "p", 0, text, 1).right for text in ("(A)", "AP", "I cannot tell", "")] == [
         True,
         False,
         None,
         None,
     ]
-    assert answer(MULTI, "p", 0, "mass, edema", 1).read == ("edema", "mass")
+    assert read(MULTI, "p", 0, "mass, edema", 1).read == ("edema", "mass")
     with pytest.raises(ValueError, match="neither right nor wrong"):
         Answer("q", "p", "generation", 0, "x", 1, None, True)
 
@@ -104,7 +109,7 @@ def test_the_tax_is_found_where_it_is_and_only_there():
 
 def test_what_cannot_be_read_counts_as_wrong_and_is_told():
     questions = many(40)
-    answers = [answer(q, "sft", 0, "PA" if i % 2 else "perhaps", 1) for i, q in enumerate(questions)]
+    answers = [read(q, "sft", 0, "PA" if i % 2 else "perhaps", 1) for i, q in enumerate(questions)]
     result = measure_tasks("sft", Asked(questions), answers)
     assert result.right.mean() == result.unread.mean() == 0.5
     assert np.isnan(result.same).all()
@@ -121,7 +126,7 @@ def test_the_order_of_options_is_controlled():
 def test_labels_of_sets_have_an_f1():
     questions = [replace(MULTI, id=f"m{i}", patient_id=f"p{i}") for i in range(30)]
     everything = Asked(questions)
-    answers = [answer(q, "sft", 0, "edema, fracture", 3) for q in questions]
+    answers = [read(q, "sft", 0, "edema, fracture", 3) for q in questions]
     estimates = task_estimates(
         everything,
         [measure_tasks("sft", everything, answers)],
@@ -238,6 +243,6 @@ def test_a_split_without_questions_is_refused_and_a_limit_is_spread(run):
 
 def test_missing_answers_are_left_out(run):
     everything = Asked(asked(run, "hand", "test"))
-    result = measure_tasks("sft", everything, [answer(everything.questions[0], "sft", 0, "PA", 1)])
+    result = measure_tasks("sft", everything, [read(everything.questions[0], "sft", 0, "PA", 1)])
     assert math.isnan(result.right[1])
     assert np.nansum(result.right) == 1

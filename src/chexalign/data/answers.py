@@ -132,22 +132,39 @@ def read_set(text: str, options: Sequence[str]) -> frozenset[str] | None:
 
 
 def matches(answer_type: AnswerType, text: str, answers: Sequence[str], options: Sequence[str] = ()) -> bool | None:
-    """Whether an answer is right; None where it cannot be read, which is not the same as wrong.
+    """Whether an answer is right; None where it cannot be read, which is not the same as wrong."""
+    read = read_as(answer_type, text, options)
+    return None if read is None else is_right(answer_type, read, answers, options)
+
+
+def read_as(answer_type: AnswerType, text: str, options: Sequence[str] = ()) -> tuple[str, ...] | None:
+    """What an answer says: the options that it means, or where there are none, its words, plain.
 
     Without options, a verify question is read as yes or no, a query as a list, an open one as the text that it is.
+    None where it cannot be read; an empty answer never can.
     """
     if answer_type == "verify" or (answer_type == "choose" and options):
         chosen = read_choice(text, options or YES_NO)
-        return None if chosen is None else [plain(chosen)] == [plain(answer) for answer in answers]
+        return None if chosen is None else (chosen,)
     if options:
         found = read_set(text, options)
-        return None if found is None else {plain(o) for o in found} == {plain(a) for a in answers}
-    if not plain(text):
-        return None
-    if answer_type == "query":
-        said = set() if plain(text) in _NONE else set(atoms(_answer(text)))
+        return None if found is None else tuple(sorted(found))
+    words = _answer(text)
+    if answer_type != "query":
+        return (plain(words),) if plain(words) else None
+    listed = tuple(dict.fromkeys(atoms(words)))
+    return () if plain(words) in _NONE else listed or None
+
+
+def is_right(answer_type: AnswerType, read: Sequence[str], answers: Sequence[str], options: Sequence[str] = ()) -> bool:
+    """Whether what an answer says, as `read_as` gives it, is what is right."""
+    said = {plain(one) for one in read}
+    if answer_type == "query" and not options:
         return said == {atom for answer in answers for atom in atoms(answer)}
-    return plain(_answer(text)) in {plain(answer) for answer in answers} | {plain(", ".join(answers))}
+    right = {plain(answer) for answer in answers}
+    if answer_type in ("verify", "choose") or options:
+        return said == right
+    return said <= right | {plain(", ".join(answers))}
 
 
 def atoms(text: str) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chexalign.data.answers import YES_NO, ask_text, matches, ordered, plain, read_choice, read_set
+from chexalign.data.answers import YES_NO, ask_text, is_right, ordered, read_as
 from chexalign.errors import UserError
-from chexalign.policy.base import Ask, AskError, Decoding, Reads
+from chexalign.evaluate.span import answer_tokens
+from chexalign.policy.base import Ask, AskError, Completion, Decoding, Reads
 from chexalign.policy.batching import Batches
 from chexalign.policy.source import PolicySource
 from chexalign.run_folder import RunFolder
@@ -25,7 +26,8 @@ class AnswersWorker:
 
     By likelihood, the answer is the option whose tokens, end token included, have the highest mean log-prob; questions
     without options, and those with any number of right ones, are then left out. A question that shows more images than
-    the policy is given is left out too: it would be asked about what is not there.
+    the policy is given is left out too: it would be asked about what is not there. With `confidence`, written answers
+    carry the log-probs of their tokens. `only` are the ids of the questions to ask, in place of those of the split.
     """
 
     run: RunFolder
@@ -39,14 +41,21 @@ class AnswersWorker:
     orders: int = 1
     scoring: Sequence[Scoring] = ("generation",)
     limit: int | None = None
+    confidence: bool = False
+    only: Sequence[str] | None = None
     _policy: Any = None
     _questions: Sequence[Question] = ()
     _size: int | None = None  # what memory had room for
+    _unsure: bool = False  # whether some token was told to be less than certain
 
     def setup(self) -> None:
         """Opens the policy and reads the questions."""
         self._policy = self.source.open()
-        self._questions = asked(self.run, self.collection, self.split, self.limit)
+        self._questions = (
+            asked(self.run, self.collection, self.split, self.limit)
+            if self.only is None
+            else named(self.run, self.collection, self.only)
+        )
         if "likelihood" in self.scoring and not isinstance(self._policy, Reads):
             raise UserError(
                 "questions.scoring names likelihood, and the policy is a server.",
@@ -76,11 +85,30 @@ class AnswersWorker:
 
     def _written(self, shown: Sequence[tuple[int, Question]], dropped: Counter[str]) -> Iterator[Answer]:
         batches = Batches(self._policy, self._size or self.part_size, dropped=dropped)
-        groups = batches.generate([self._ask(q) for _, q in shown], decoding=self.decoding, seeds=[[0]] * len(shown))
+        decoding = replace(self.decoding, token_logps=True) if self.confidence else self.decoding
+        groups = batches.generate([self._ask(q) for _, q in shown], decoding=decoding, seeds=[[0]] * len(shown))
         self._size = batches.size
+        if self.confidence:
+            self._check_log_probs([completion for group in groups for completion in group or ()])
         for (order, question), group in zip(shown, groups, strict=True):
             for completion in group or ():
-                yield answer(question, self.name, order, completion.text, completion.n_tokens)
+                yield answer(question, self.name, order, completion)
+
+    def _check_log_probs(self, found: Sequence[Completion]) -> None:
+        if any(completion.token_logps is None for completion in found):
+            raise UserError(
+                "The policy tells no log-probs of single tokens.",
+                "Without them an answer has no confidence.",
+                "Serve the model with `logprobs` switched on, or answer in process.",
+            )
+        told = [logp for completion in found for logp in completion.token_logps or ()]
+        self._unsure = self._unsure or any(told)
+        if len(told) > 1 and not self._unsure:
+            raise UserError(
+                "The policy says of every token that it is certain.",
+                "A server that divides by a temperature of 0 tells such log-probs; they rank nothing.",
+                "Have the server tell log-probs of the model itself, or answer in process.",
+            )
 
     def _scored(self, shown: Sequence[tuple[int, Question]], dropped: Counter[str]) -> Iterator[Answer]:
         left = sorted(shown, key=lambda one: len(one[1].options))  # a batch is read with as many texts for each
@@ -95,7 +123,7 @@ class AnswersWorker:
             left = left[len(batch) :]
             for (order, question), options in zip(batch, found, strict=True):
                 best = max(options, key=lambda completion: completion.sum_logp / completion.n_tokens)
-                right = {plain(best.text)} == {plain(a) for a in question.answers}
+                right = is_right(question.answer_type, (best.text,), question.answers, question.options)
                 yield Answer(question.id, self.name, "likelihood", order, best.text, 0, (best.text,), right)
 
     def _ask(self, question: Question) -> Ask:
@@ -114,6 +142,30 @@ def asked(run: RunFolder, collection: str, split: str, limit: int | None = None)
             "Policies cannot be compared on nothing.",
             "Set questions.split to another split, or evaluate: false for this collection.",
         )
+    _need_each_once(run, collection, found)
+    if limit is None or limit >= len(found):
+        return found
+    return [found[i * len(found) // limit] for i in range(limit)]
+
+
+def named(run: RunFolder, collection: str, only: Sequence[str]) -> list[Question]:
+    """The questions of these ids, of any split, in the order of their table.
+
+    Raises: UserError when the table is not finished, has none of one of the ids, or holds one of them twice.
+    """
+    wanted = set(only)
+    found = [question for question in run.questions(collection).iter_rows() if question.id in wanted]
+    if missing := sorted(wanted - {question.id for question in found}):
+        raise UserError(
+            f"The questions of {collection} have none with the id {missing[0]}.",
+            f"{len(missing)} of {len(wanted)} questions that were to be asked are not in the table.",
+            f"Prepare the collection again, or name questions of {run.questions(collection).folder}.",
+        )
+    _need_each_once(run, collection, found)
+    return found
+
+
+def _need_each_once(run: RunFolder, collection: str, found: Sequence[Question]) -> None:
     if len({question.id for question in found}) < len(found):
         raise UserError(
             f"The questions of {collection} hold one of them twice.",
@@ -121,9 +173,6 @@ def asked(run: RunFolder, collection: str, split: str, limit: int | None = None)
             f"Delete {run.questions(collection).folder} and prepare it again; if that does not help, the source is "
             "at fault.",
         )
-    if limit is None or limit >= len(found):
-        return found
-    return [found[i * len(found) // limit] for i in range(limit)]
 
 
 def orders_of(question: Question, orders: int) -> range:
@@ -131,18 +180,22 @@ def orders_of(question: Question, orders: int) -> range:
     return range(orders if len(question.options) > 1 else 1)
 
 
-def answer(question: Question, policy: str, order: int, text: str, n_tokens: int) -> Answer:
-    """A written answer as it is read: right, wrong, or neither where it says nothing that can be read."""
-    right = matches(question.answer_type, text, question.answers, question.options)
-    read = None if right is None else _meant(question, text)
-    return Answer(question.id, policy, "generation", order, text, n_tokens, read, right if read is not None else None)
+def answer(question: Question, policy: str, order: int, completion: Completion) -> Answer:
+    """A written answer as it is read: right, wrong, or neither where it says nothing that can be read.
 
-
-def _meant(question: Question, text: str) -> tuple[str, ...] | None:
-    if question.answer_type == "verify" or (question.answer_type == "choose" and question.options):
-        chosen = read_choice(text, question.options or YES_NO)
-        return None if chosen is None else (chosen,)
-    if question.options:
-        listed = read_set(text, question.options)
-        return None if listed is None else tuple(sorted(listed))
-    return (plain(text),)
+    It carries the log-probs of its tokens where the completion does.
+    """
+    read = read_as(question.answer_type, completion.text, question.options)
+    texts = completion.token_texts
+    return Answer(
+        question_id=question.id,
+        policy=policy,
+        scoring="generation",
+        order=order,
+        text=completion.text,
+        n_tokens=completion.n_tokens,
+        read=read,
+        right=None if read is None else is_right(question.answer_type, read, question.answers, question.options),
+        token_logps=completion.token_logps,
+        answer_tokens=None if read is None or texts is None else answer_tokens(question, texts, read),
+    )

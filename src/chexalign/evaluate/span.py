@@ -13,7 +13,7 @@ import string
 from collections.abc import Sequence
 from itertools import accumulate
 
-from chexalign.data.answers import YES_NO, atoms, plain, read_choice, read_set
+from chexalign.data.answers import plain
 from chexalign.types import Question
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
@@ -21,37 +21,25 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 Range = tuple[int, int]
 
 
-def answer_tokens(question: Question, token_texts: Sequence[str]) -> tuple[int, ...] | None:
-    """The places of the tokens that spell the short answer in the text that the tokens make, or None."""
+def answer_tokens(question: Question, token_texts: Sequence[str], read: Sequence[str]) -> tuple[int, ...] | None:
+    """The places of the tokens that spell the short answer in the text that the tokens make, or None.
+
+    `read` is what the text was read as (`data.answers.read_as`).
+    """
     text = "".join(token_texts)
     tagged = list(_TAGGED.finditer(text))
     region = tagged[0].span(1) if len(tagged) == 1 else (0, len(text))
-    said = _said(question, text, text[slice(*region)])
-    if said is None:
-        return None
-    ranges = [_place(text, region, answer, question.options) for answer in said] or [_inked(text, region)]
+    free = question.answer_type == "open" and not question.options
+    ranges = [_place(text, region, answer, question.options) for answer in (() if free else read)]
     ends = list(accumulate(map(len, token_texts)))
     found = {
         i
-        for place in ranges
+        for place in ranges or [_inked(text, region)]
         if place is not None
         for i, end in enumerate(ends)
         if token_texts[i] and end > place[0] and end - len(token_texts[i]) < place[1]
     }
     return tuple(sorted(found)) if found and None not in ranges else None
-
-
-def _said(question: Question, text: str, words: str) -> Sequence[str] | None:
-    """What the output was read as; None where it cannot be read, empty where it says that nothing applies."""
-    if question.answer_type in ("verify", "choose"):
-        choice = read_choice(text, question.options or YES_NO)
-        return None if choice is None else [choice]
-    if question.options:
-        chosen = read_set(text, question.options)
-        return None if chosen is None else [option for option in question.options if option in chosen]
-    if not plain(words):
-        return None
-    return atoms(words) if question.answer_type == "query" else []
 
 
 def _place(text: str, region: Range, answer: str, options: Sequence[str]) -> Range | None:
