@@ -14,7 +14,7 @@ from chexalign.types import Finish
 # Values at which a parameter that not every server knows does nothing: left unsent, several servers put in values of
 # their own (llama.cpp cuts at 40 tokens, vLLM reads the model's generation_config.json).
 _NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-OPTIONAL = frozenset({*_NEUTRAL, "n", "seed", "logprobs", "top_logprobs"})
+OPTIONAL = frozenset({*_NEUTRAL, "n", "seed", "logprobs", "top_logprobs", "response_format"})
 _SEED_BITS = 0x7FFFFFFF  # llama.cpp takes 32 bits and keeps the largest value for itself
 
 
@@ -34,6 +34,7 @@ class Call:
     top_k: int | None = None
     seed: int | None = None
     logprobs: bool = False
+    response_format: Mapping[str, Any] | None = None  # asked for where the server knows it
 
     def body(self, model: str, *, without: Collection[str] = ()) -> dict[str, Any]:
         """The request as JSON values, without the optional fields that the server does not take."""
@@ -53,6 +54,8 @@ class Call:
             body["seed"] = self.seed & _SEED_BITS
         if self.logprobs:
             body |= {"logprobs": True, "top_logprobs": 1}  # 0 means none to llama.cpp
+        if self.response_format is not None:
+            body["response_format"] = self.response_format
         return {name: value for name, value in body.items() if name not in without}
 
 

@@ -23,6 +23,7 @@ _TOO_LONG = re.compile(
 _NO_IMAGES = re.compile(
     r"image input is not supported|not support (image|vision|multi)|not a multimodal|no multimodal", re.IGNORECASE
 )
+_SCHEMA = re.compile(r"json_schema|\bgrammar\b|structured output|guided", re.IGNORECASE)  # not by the field's name
 _SHOWN_MODELS = 5
 
 
@@ -119,6 +120,8 @@ def _mendable(status: int, text: str, *, url: str, model: str, sent: Collection[
 
 def _names(text: str, field: str) -> bool:
     """Whether a message names the field, as a word of its own; `n` only in quotes."""
+    if field == "response_format" and _SCHEMA.search(text):
+        return True
     if len(field) == 1:
         return re.search(rf"[\"'`]{field}[\"'`]", text) is not None
     return re.search(rf"\b{field}\b", text) is not None

@@ -40,28 +40,39 @@ class ServedChat:
     """A chat model behind a server, which any number of threads may ask: together they keep its `concurrency`."""
 
     def __init__(self, spec: EndpointSpec) -> None:
-        self._client = Client(spec)
+        self.client = Client(spec)
 
     def answers(self, calls: Sequence[Call]) -> list[Choice | str]:
-        """For each call, in order, its answer, or as a text why there is none.
+        """For each call, in order, what `answer` returns of it."""
+        return self.client.map(self.answer, calls)
+
+    def close(self) -> None:
+        """Lets what waits fail, and closes the connections."""
+        self.client.close()
+
+    def answer(self, call: Call) -> Choice | str:
+        """The answer to one call, or as a text why there is none.
 
         A call that fails for good is followed by a harmless one: if that fails too, the trouble is not the row's.
         Raises: UserError when the server answers nothing at all.
         """
-        return self._client.map(self._answer, calls)
-
-    def close(self) -> None:
-        """Lets what waits fail, and closes the connections."""
-        self._client.close()
-
-    def _answer(self, call: Call) -> Choice | str:
         try:
-            return self._client.ask(call, fatal=False).choices[0]
+            return self.client.ask(call, fatal=False).choices[0]
         except TooLongError:
             return TOO_LONG
         except UserError as e:
-            self._client.ask(_HARMLESS)
+            self.client.ask(_HARMLESS)
             return e.what
+
+
+def holds_chat_marks(text: str) -> bool:
+    """True for a text with marks that part the turns of a chat, by which it could speak for somebody else."""
+    return _CHAT_MARKS.search(text) is not None
+
+
+def without_controls(text: str) -> str:
+    """The text without control characters other than blanks and line ends."""
+    return _CONTROLS.sub("", text)
 
 
 def unasked(pair: TextPair, *, of_empty: float | None) -> Judgement | None:
@@ -73,7 +84,7 @@ def unasked(pair: TextPair, *, of_empty: float | None) -> Judgement | None:
     if found := without_words(pair, of_empty=of_empty):
         return found
     for name, text in (("candidate", pair.candidate), ("reference", pair.reference)):
-        if _CHAT_MARKS.search(text):
+        if holds_chat_marks(text):
             return Judgement(None, status="refused", reason=f"the {name} holds marks of a chat format")
     return None
 
@@ -137,7 +148,7 @@ class PromptFile:
     def render(self, candidate: str, reference: str) -> str:
         """The prompt about two texts, which are put in as they are, without control characters."""
         texts = {"candidate": candidate, "reference": reference}
-        return _PLACE.sub(lambda place: _CONTROLS.sub("", texts[place[1] or place[2]]), self.text)
+        return _PLACE.sub(lambda place: without_controls(texts[place[1] or place[2]]), self.text)
 
     @property
     def digest(self) -> str:
