@@ -51,6 +51,7 @@ def test_the_paper_s_settings_of_the_larger_model():
     assert set(recipe.arms) == {f"{a}_{judge}" for a in TABLE_7 for judge in ("green", "bertscore")}
     assert (recipe.data.split["prefer"], recipe.policy.freeze, recipe.policy.max_images) == (80000, ["vision"], 2)
     assert (recipe.sample.n, recipe.sample.temperature, recipe.sample.max_new_tokens) == (4, 1.0, 512)
+    assert (recipe.evaluate.temperature, recipe.evaluate.max_new_tokens) == (1.0, 512)
     for arm in recipe.arms.values():
         train = arm.train
         assert (train.learning_rate, train.global_batch, train.epochs, train.warmup_ratio) == (1e-6, 32, 1, 0.1)
@@ -62,6 +63,7 @@ def test_the_smaller_model_has_one_row_per_judge_and_shares_all_else():
     assert {arm.judge.name: arm.train.beta for arm in both.arms.values()} == {"green": 0.1, "bertscore": 0.1}
     assert both.arms["dpo_bertscore"] == next(iter(one.arms.values()))
     assert all(getattr(both, block) == getattr(one, block) for block in ("data", "policy", "sample", "compute", "seed"))
+    assert [recipe.evaluate.temperature for recipe in (both, one)] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("algorithm", TABLE_7)
