@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from chexalign.recipe_blocks import Block, mistake
+from chexalign.recipe_mine import ConfidenceSpec
 from chexalign.types import Scoring
 
 
@@ -42,6 +43,11 @@ class QuestionsSpec(Block):
         min_length=1,
         description="whether the written answer counts, the most probable option, or both",
     )
+    confidence: ConfidenceSpec | None = Field(
+        default=None,
+        description="how sure of its answers a policy is, for calibration; not asked for when left out",
+        examples=["{aggregate: geometric_mean, span: answer}"],
+    )
     orders: int = Field(
         default=2, ge=1, le=6, description="orders of the options that a question is asked in; the first one counts"
     )
@@ -63,3 +69,13 @@ class QuestionsSpec(Block):
     @classmethod
     def _each_once(cls, scoring: list[Scoring]) -> list[Scoring]:
         return list(dict.fromkeys(scoring))
+
+    @field_validator("confidence")
+    @classmethod
+    def _of_what_is_written(cls, confidence: ConfidenceSpec | None, info: ValidationInfo) -> ConfidenceSpec | None:
+        if confidence is not None and "generation" not in info.data.get("scoring", ["generation"]):
+            raise mistake(
+                "is that of written answers, and questions.scoring has none",
+                "add generation to questions.scoring, or leave confidence out",
+            )
+        return confidence

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from chexalign.data.answers import ask_text, matches, read_as
 from chexalign.errors import UserError
@@ -16,6 +17,7 @@ from chexalign.evaluate.confidence import confidence, rank_failures
 from chexalign.evaluate.span import answer_tokens
 from chexalign.ids import file_sha256
 from chexalign.policy.base import AskError, Completion, Decoding
+from chexalign.recipe import QuestionsSpec
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.stage import StageKey, run_parts
@@ -250,3 +252,15 @@ def test_answers_of_an_older_version_are_read(tmp_path):
 def test_a_policy_without_log_probs_or_with_those_of_certainty_is_refused(tmp_path, questions, said, complaint):
     with pytest.raises(UserError, match=complaint):
         made(tmp_path, questions, [said] * 3)
+
+
+def test_a_recipe_names_how_confidence_is_made_or_asks_for_none():
+    collections = [{"source": "rsna"}]
+    assert "confidence" not in QuestionsSpec(collections=collections).model_dump(mode="json")
+    block = {"aggregate": "minimum", "span": "answer"}
+    asked = QuestionsSpec.model_validate({"collections": collections, "confidence": block})
+    assert asked.model_dump(mode="json")["confidence"] == block
+    with pytest.raises(ValidationError, match="is that of written answers"):
+        QuestionsSpec.model_validate({"collections": collections, "scoring": ["likelihood"], "confidence": block})
+    with pytest.raises(ValidationError, match="span"):
+        QuestionsSpec.model_validate({"collections": collections, "confidence": {"aggregate": "mean"}})

@@ -32,7 +32,7 @@ def question_rows(recipe: Recipe, counts: dict[str, Counter[str]]) -> Iterator[t
     spec = recipe.questions
     if spec is None:
         return
-    policies = 1 + len(recipe.resolved_arms())
+    policies = 1 + len(recipe.learners())
     for collection in spec.collections:
         splits = counts[collection.source]
         listed = ", ".join(f"{name} {n}" for name, n in sorted(splits.items()))
@@ -42,6 +42,7 @@ def question_rows(recipe: Recipe, counts: dict[str, Counter[str]]) -> Iterator[t
         if collection.evaluate:
             n = min(counts[collection.source][spec.split], collection.limit or counts[collection.source].total())
             how = f"at most: {n} of {spec.split} x up to {spec.orders} orders x {policies} policies"
+            how += ", with confidence" if spec.confidence else ""
             rows = n * spec.orders * policies * len(spec.scoring)
             yield f"answers/{collection.source}", rows, "answers", how
 

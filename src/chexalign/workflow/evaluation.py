@@ -15,6 +15,8 @@ from chexalign.types import Estimate
 from chexalign.workflow.once import once
 from chexalign.workflow.preference import SCORES_PER_PART, Preference
 
+_QUESTION_TYPES = {"question_types": 1}  # estimates without numbers by type of question, of older versions, are redone
+
 
 @dataclass(frozen=True, slots=True)
 class Workflow(Preference):
@@ -26,7 +28,7 @@ class Workflow(Preference):
         from chexalign.evaluate.predict import PredictionsWorker
 
         checkpoint = SFT if name == SHUFFLED else name
-        policy = self.sft() if checkpoint == SFT else self.train(name, self.recipe.resolved_arms()[name])
+        policy = self.policy(checkpoint)
         studies = self.studies()
         spec = self.recipe.evaluate
         n = sum(self._counts(spec.split))
@@ -66,7 +68,7 @@ class Workflow(Preference):
         """A policy's answers to the questions of a collection, in every order of their options."""
         from chexalign.evaluate.answers import AnswersWorker, asked
 
-        policy = self.sft() if name == SFT else self.train(name, self.recipe.resolved_arms()[name])
+        policy = self.policy(name)
         block, questions = self.recipe.questions, self.questions(spec)
         assert block is not None
         n = len(asked(self.run, spec.source, block.split, spec.limit))
@@ -82,8 +84,11 @@ class Workflow(Preference):
             orders=block.orders,
             scoring=block.scoring,
             limit=spec.limit,
+            confidence=block.confidence is not None,
         )
-        config = block.model_dump(mode="json", exclude={"collections", "tax_bound"})
+        config = block.model_dump(mode="json", exclude={"collections", "tax_bound", "confidence"})
+        if block.confidence is not None:  # how log-probs become one number is the business of the estimates
+            config["token_logps"] = True
         about = {"name": name, "limit": spec.limit, "images": self.recipe.policy.max_images, **self._generation()}
         key = self.key("answers", {"policy": policy, "questions": questions}, config, about)
         return run_parts(
@@ -110,18 +115,19 @@ class Workflow(Preference):
         """Every number of the run with its interval, after all that it rests on."""
         from chexalign.evaluate.stage import write_estimates
 
-        for name, arm in self.recipe.resolved_arms().items():
-            self.train(name, arm)
+        for name in self.recipe.learners():
+            self.policy(name)
         spec, judges = self.recipe.evaluate, self.recipe.measured()
         metrics = {
             f"{folder_name(judge)}/{name}": self.metric(judge, name) for name in self.policies for judge in judges
         }
-        learners, block = list(self.recipe.resolved_arms()), self.recipe.questions
+        learners, block = list(self.recipe.learners()), self.recipe.questions
         for collection in block.collections if block else ():
             if collection.evaluate:
                 for name in (SFT, *learners):
                     metrics[f"answers/{collection.source}/{name}"] = self.answers(collection, name)
-        key = self.key("estimates", metrics, spec, *([{"tax_bound": block.tax_bound}] if block else []))
+        asked = [block.model_dump(mode="json", include={"tax_bound", "confidence"}) | _QUESTION_TYPES] if block else []
+        key = self.key("estimates", metrics, spec, *asked)
         names = [folder_name(judge) for judge in judges]
         own = {name: folder_name(arm.judge) for name, arm in self.recipe.resolved_arms().items()}
         return write_estimates(
@@ -131,4 +137,4 @@ class Workflow(Preference):
     @property
     def policies(self) -> Sequence[str]:
         """What is evaluated, in order: the SFT policy, its control, and every arm."""
-        return [SFT, SHUFFLED, *self.recipe.resolved_arms()]
+        return [SFT, SHUFFLED, *self.recipe.learners()]
