@@ -45,9 +45,14 @@ class RunFolder:
         """Studies of all splits."""
         return Table(self.root / "studies", Study)
 
+    @property
+    def question_folder(self) -> Path:
+        """Where the collections of questions are, each in a folder of its own."""
+        return self.root / "questions"
+
     def questions(self, source: str) -> Table[Question]:
         """Questions of a collection."""
-        return Table(self.root / "questions" / source, Question)
+        return Table(self.question_folder / source, Question)
 
     @property
     def prompts(self) -> Table[Prompt]:

@@ -10,7 +10,7 @@ from chexalign.registry import registry
 
 if TYPE_CHECKING:
     from chexalign.data.base import Item
-    from chexalign.recipe import Recipe, TrainSpec
+    from chexalign.recipe import MineSpec, Recipe, TrainSpec
 
 
 def check_names(recipe: Recipe) -> None:
@@ -28,6 +28,8 @@ def check_names(recipe: Recipe) -> None:
         make_judge(arm.judge)
         check_rule(arm, seed=recipe.seed)
         _check_loss(arm.train)
+    if recipe.mine is not None:
+        check_mining(recipe.mine)
     for metric in recipe.evaluate.metrics:
         make_judge(metric)
     if recipe.policy.model != "tiny" and not (Path(recipe.policy.model) / "config.json").is_file():
@@ -38,6 +40,21 @@ def check_names(recipe: Recipe) -> None:
         )
     if recipe.policy.model != "tiny":
         _check_code(Path(recipe.policy.model), allowed=recipe.policy.trust_remote_code)
+
+
+def check_mining(mine: MineSpec) -> None:
+    """What a block `mine` names: combinations of likeness, and losses.
+
+    Raises: UserError for one that is unknown.
+    """
+    from chexalign.mine.variants import weights_of
+    from chexalign.recipe_mine import SFT_AGAIN
+
+    for variant in (mine.likeness, *mine.purity):
+        weights_of(variant)
+    for arm in mine.arms.values():
+        if arm.train.algorithm != SFT_AGAIN:
+            _check_loss(arm.train)
 
 
 def check_data(recipe: Recipe) -> tuple[list[Item], str]:

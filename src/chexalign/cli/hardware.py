@@ -71,7 +71,7 @@ def _check_batches(recipe: Recipe) -> None:
     from chexalign.train.settings import share
 
     size = recipe.compute.per_device_batch if recipe.compute else None
-    batches = [arm.train.global_batch for arm in recipe.resolved_arms().values()]
+    batches = [arm.train.global_batch for arm in recipe.learners().values()]
     if recipe.sft is not None:
         batches.append(recipe.sft.global_batch)
     for batch in batches:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sample": ("chexalign.cli.sample", "draw candidate reports"),
     "judge": ("chexalign.cli.judge", "score the candidates"),
     "pair": ("chexalign.cli.pair", "build preference pairs from the scores"),
+    "mine": ("chexalign.cli.mine", "find hard questions, and pair right answers with wrong ones"),
     "import": ("chexalign.cli.import_", "read what the CheXalign authors' scripts have made"),
     "export": ("chexalign.cli.export", "write the pairs for another trainer"),
     "train": ("chexalign.cli.train", "align the policy on the pairs"),

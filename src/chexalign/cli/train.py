@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints where the checkpoints are."""
 
     def work(workflow: Workflow) -> None:
-        arms = workflow.recipe.resolved_arms()
+        arms = workflow.recipe.learners()
         manifests = {str(workflow.run.policy(name)): workflow.train(name, arm) for name, arm in arms.items()}
         print_manifests(manifests, as_json=args.json)
 

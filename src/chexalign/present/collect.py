@@ -71,7 +71,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         references=recipe.data.normalizer,
         more=numbers,
         judges={outline.name: outline.judge for outline in outlines},
-        warnings=training_notes(run, list(arms)),
+        warnings=training_notes(run, list(recipe.learners())),
         labelers=labelers(recipe.measured()),
     )
 

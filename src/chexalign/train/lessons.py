@@ -1,20 +1,23 @@
-"""What an arm learns from: pairs of candidates, or verdicts on single ones, as rows of a training."""
+"""What an arm learns from: pairs of texts, verdicts on single ones, or right answers alone, as rows of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from chexalign.losses.base import Loss
+from chexalign.losses.make import make_loss
 from chexalign.pairs.verdicts import verdict_table
+from chexalign.recipe_mine import SFT_AGAIN
 from chexalign.run_folder import RunFolder
 from chexalign.train.examples import Target
-from chexalign.train.objective import Objective, Pairs, Verdicts
+from chexalign.train.objective import Objective, Pairs, Supervised, Verdicts
 from chexalign.train.pack import Example
 from chexalign.train.pair_rows import completions_of, pair_rows, pair_targets
 from chexalign.train.ref_logps import ref_table
 from chexalign.train.rows import Row
+from chexalign.train.targets import candidate_targets
 from chexalign.train.verdicts import verdict_completions, verdict_rows, verdict_targets
 from chexalign.types import Pair, Verdict
 
@@ -116,8 +119,41 @@ class VerdictLessons:
         return verdict_rows(self.verdicts, examples, refs, seed=self.seed)
 
 
-def lessons_of(run: RunFolder, arm: str, loss: Loss, *, verdicts: bool, seed: int) -> Lessons:
-    """What the finished table of an arm holds: verdicts/ARM or pairs/ARM."""
+@dataclass(frozen=True)
+class ChosenLessons:
+    """The chosen texts of an arm's pairs, learned as in SFT."""
+
+    run: RunFolder
+    pairs: list[Pair]
+
+    @property
+    def objective(self) -> Objective:
+        """Supervised."""
+        return Supervised()
+
+    def prompts(self) -> dict[str, str]:
+        """By the pair's id."""
+        return {pair.id: pair.prompt_id for pair in self.pairs}
+
+    def used(self) -> set[tuple[str, str]]:
+        """None: there is no reference policy."""
+        return set()
+
+    def targets(self, *, max_images: int) -> list[Target]:
+        """The chosen text of each pair."""
+        wanted = [(pair.id, pair.prompt_id, [pair.chosen_id]) for pair in self.pairs]
+        return candidate_targets(self.run, wanted, max_images=max_images)
+
+    def rows(self, examples: Sequence[Example]) -> list[Row]:
+        """Rows of one completion."""
+        return [Row(example) for example in examples]
+
+
+def lessons_of(run: RunFolder, arm: str, train: Any, *, verdicts: bool, seed: int) -> Lessons:
+    """What the finished table of an arm holds, verdicts/ARM or pairs/ARM; `train` is the recipe's block."""
+    if train.algorithm == SFT_AGAIN:
+        return ChosenLessons(run, run.pairs(arm).rows())
+    loss = make_loss(train)
     if verdicts:
         return VerdictLessons(run, verdict_table(run, arm).rows(), loss, seed)
     return PairLessons(run, run.pairs(arm).rows(), loss, seed)

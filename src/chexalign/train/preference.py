@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from chexalign import artifact, atomic
-from chexalign.losses.make import make_loss
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey
@@ -48,8 +47,8 @@ class PreferenceJob:
         if first_decides(lambda: artifact.finished(folder, self.key) is not None):
             return
         atomic.make_folder(folder)
-        loss, trainee = make_loss(self.train), Trainee.load(base, self.frozen, self.lora, seed=self.key.seed)
-        lessons = lessons_of(self.run_folder, self.arm, loss, verdicts=self.verdicts, seed=self.key.seed)
+        trainee = Trainee.load(base, self.frozen, self.lora, seed=self.key.seed)
+        lessons = lessons_of(self.run_folder, self.arm, self.train, verdicts=self.verdicts, seed=self.key.seed)
         rows, dropped = self._rows(trainee.policy, lessons)
         rows, held_out = self._split(rows, lessons.prompts())
         settings = settings_of(self.train, self.compute, threads=self.threads)

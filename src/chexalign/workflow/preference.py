@@ -9,20 +9,22 @@ from chexalign.judges import stage as judging
 from chexalign.judges.budget import Budget, with_budget
 from chexalign.judges.panel import PanelWorker
 from chexalign.policy.base import Decoding
-from chexalign.recipe import Arm, JudgeSpec, SampleSpec, folder_name
+from chexalign.recipe import Arm, JudgeSpec, MinedArm, SampleSpec, folder_name
+from chexalign.recipe_mine import SFT_AGAIN
 from chexalign.run_folder import SFT
 from chexalign.spread import PartWorker, Threads
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, Table
 from chexalign.types import Score
+from chexalign.workflow.mining import Mining
 from chexalign.workflow.once import once
-from chexalign.workflow.stages import Stages, need
+from chexalign.workflow.stages import need
 
 SCORES_PER_PART = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Preference(Stages):
+class Preference(Mining):
     """Candidates, their scores, pairs, and the policies that learn from them."""
 
     @once
@@ -138,20 +140,20 @@ class Preference(Stages):
 
     @once
     def ref_logps(self) -> Manifest:
-        """Reference log-probs of every candidate that some arm learns from."""
+        """Reference log-probs of every text that some arm learns from."""
         from chexalign.losses.make import make_loss
-        from chexalign.pairs.stage import gives_verdicts
         from chexalign.train.lessons import lessons_of
         from chexalign.train.ref_logps import RefLogpsWorker, ref_table, requests_of, with_sources
 
-        losses = {name: make_loss(arm.train) for name, arm in self.recipe.resolved_arms().items()}
-        arms = {name: arm for name, arm in self.recipe.resolved_arms().items() if losses[name].needs_ref}
+        learners = {n: arm for n, arm in self.recipe.learners().items() if arm.train.algorithm != SFT_AGAIN}
+        losses = {name: make_loss(arm.train) for name, arm in learners.items()}
+        arms = {name: arm for name, arm in learners.items() if losses[name].needs_ref}
         sft = self.sft()
         inputs = {f"pairs/{name}": self.pairs(name, arm) for name, arm in arms.items()} | {"sft": sft}
         used: set[tuple[str, str]] = set()
-        for name in arms:
-            verdicts = gives_verdicts(arms[name])
-            used |= lessons_of(self.run, name, losses[name], verdicts=verdicts, seed=self.recipe.seed).used()
+        for name, arm in arms.items():
+            verdicts = _gives_verdicts(arm)
+            used |= lessons_of(self.run, name, arm.train, verdicts=verdicts, seed=self.recipe.seed).used()
         policy = self.recipe.policy
         mismatched = sorted(name for name in arms if losses[name].needs_kl)
         precision = self.recipe.compute.precision if self.recipe.compute else "fp32"
@@ -176,9 +178,8 @@ class Preference(Stages):
         return with_sources(table, manifest)
 
     @once
-    def train(self, name: str, arm: Arm) -> Manifest:
+    def train(self, name: str, arm: Arm | MinedArm) -> Manifest:
         """The policy of an arm; of several processes all train together."""
-        from chexalign.pairs.stage import gives_verdicts
         from chexalign.train.launch import first_alone
         from chexalign.train.preference import PreferenceJob
 
@@ -200,9 +201,19 @@ class Preference(Stages):
             key=key,
             lora=policy.lora,
             recipe=self.recipe.digest(),
-            verdicts=gives_verdicts(arm),
+            verdicts=_gives_verdicts(arm),
         ).run()
         return need(self.run.policy(name))
+
+    def policy(self, name: str) -> Manifest:
+        """A policy by its name: `sft`, or that of an arm."""
+        return self.sft() if name == SFT else self.train(name, self.recipe.learners()[name])
+
+
+def _gives_verdicts(arm: Arm | MinedArm) -> bool:
+    from chexalign.pairs.stage import gives_verdicts
+
+    return isinstance(arm, Arm) and gives_verdicts(arm)
 
 
 def parts_under_way(spec: SampleSpec) -> int:

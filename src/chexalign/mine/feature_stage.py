@@ -1,0 +1,74 @@
+"""The features of a gallery, made once: those of every modality that some combination weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chexalign.errors import UserError
+from chexalign.mine.encoders import Encoder, image_blocks, open_encoder, text_blocks
+from chexalign.mine.features import Array, FeatureSet, open_features, write_features
+from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
+from chexalign.mine.gallery import Gallery
+from chexalign.mine.variants import MODALITIES, Modality, Weights, weights_of
+from chexalign.run_folder import SFT, RunFolder
+
+
+def modalities(variants: Iterable[str | Weights]) -> list[Modality]:
+    """Every modality that one of the combinations weighs, in their fixed order."""
+    weighed = {name for variant in variants for name in weights_of(variant)}
+    return [name for name in MODALITIES if name in weighed]
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """Makes the features of a gallery; `encoders` is the recipe's EncodersSpec."""
+
+    run: RunFolder
+    gallery: Gallery
+    encoders: Any
+    wanted: list[Modality]
+
+    def features(self) -> FeatureSet:
+        """All that is wanted, from files that are whole and of these items and models, or made again."""
+        opened: dict[tuple[str, Path], Encoder] = {}
+        for modality in self.wanted:
+            if modality == "findings":
+                self._flags()
+                continue
+            name, folder = self._encoder(modality)
+            encoder = opened.get((name, folder)) or open_encoder(name, folder)
+            opened[name, folder] = encoder
+            if not self._whole(modality, encoder.digest):
+                blocks = self._blocks(modality, encoder)
+                write_features(self.run.mine_features, modality, blocks, items=self.gallery.items, model=encoder.digest)
+        return open_features(self.run.mine_features, self.gallery.items, only=self.wanted)
+
+    def _encoder(self, modality: Modality) -> tuple[Any, Path]:
+        kind = "image" if modality == "image" else "text"
+        name, folder = getattr(self.encoders, kind), getattr(self.encoders, f"{kind}_folder")
+        return name, folder or self.run.policy(SFT)
+
+    def _blocks(self, modality: Modality, encoder: Encoder) -> Iterator[Array]:
+        questions = self.gallery.questions
+        if modality == "image":
+            return image_blocks(encoder, [[self.run.image_path(i) for i in q.images] for q in questions])
+        return text_blocks(encoder, [q.text if modality == "question" else q.rationale or "" for q in questions])
+
+    def _flags(self) -> None:
+        found = [findings_of(question) for question in self.gallery.questions]
+        columns = columns_of(found)
+        digest = flags_digest(columns)
+        if not self._whole("findings", digest):
+            blocks = flag_blocks(found, columns)
+            items, folder = self.gallery.items, self.run.mine_features
+            write_features(folder, "findings", blocks, items=items, model=digest, kind="flags")
+
+    def _whole(self, modality: Modality, model: str) -> bool:
+        try:
+            open_features(self.run.mine_features, self.gallery.items, models={modality: model}, only=[modality])
+        except UserError:  # missing, of other items, or of a policy that has changed since
+            return False
+        return True

@@ -1,0 +1,70 @@
+"""What was found on the way to the mined sets: how pure likeness is, how sure the policy is, and what was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from chexalign.evaluate.calibration import Calibrator
+from chexalign.ids import keyed_seed
+from chexalign.mine.purity import purity
+from chexalign.mine.select import Selection
+from chexalign.run_folder import SFT
+
+_TRAIN = "train"
+
+
+def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, level: float) -> dict[str, Any]:
+    """Counts, the quotas of each set, purity curves and the calibration of the answers, as plain values."""
+    answers, gallery = selection.answers, selection.gallery
+    failed = [row for row, value in enumerate(answers.failed) if value]
+    seeds = selection.seeds()
+    return {
+        "counts": {
+            "gallery": gallery.count(),
+            "asked": gallery.count(answers.rows),
+            "failed": gallery.count(failed),
+            "unread": gallery.count([r for r, a in zip(answers.rows, answers.found, strict=True) if a.right is None]),
+            "without_confidence": sum(answers.confidences[row] is None for row in failed),
+            "seeds": gallery.count(seeds),
+            "budget": selection.budget,
+        },
+        "sets": dict(sets),
+        "purity": _purity(selection, seeds, resamples=resamples, level=level),
+        "calibration": _calibration(selection, resamples=resamples, level=level),
+    }
+
+
+def _purity(selection: Selection, seeds: list[int], *, resamples: int, level: float) -> list[dict[str, Any]]:
+    patients = [selection.gallery.items.patients[row] for row in seeds]
+    curves = []
+    for variant in selection.spec.purity:
+        curve = purity(
+            selection.neighbors(seeds, variant),
+            selection.answers.failed,
+            variant=variant,
+            patients=patients,
+            policy=SFT,
+            split=_TRAIN,
+            seed=keyed_seed(selection.seed, "purity"),
+            resamples=resamples,
+            level=level,
+        )
+        curves.append(asdict(curve))
+    return curves
+
+
+def _calibration(selection: Selection, *, resamples: int, level: float) -> list[dict[str, Any]]:
+    answers, gallery = selection.answers, selection.gallery
+    calibrator = Calibrator(
+        [gallery.items.patients[row] for row in answers.rows],
+        SFT,
+        _TRAIN,
+        keyed_seed(selection.seed, "calibration"),
+        resamples=resamples,
+        level=level,
+    )
+    sure, right = [answers.confidences[row] for row in answers.rows], [a.right is True for a in answers.found]
+    types = [gallery.types[row] for row in answers.rows]
+    return [asdict(c) for c in (calibrator.overall(sure, right), *calibrator.by_type(sure, right, types))]

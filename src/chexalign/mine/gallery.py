@@ -1,0 +1,106 @@
+"""What is mined: the questions that SFT learned from, and the policy's answers to those of them that it was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from chexalign.errors import UserError
+from chexalign.evaluate.confidence import Aggregate, Span, confidence
+from chexalign.mine.features import Items
+from chexalign.run_folder import RunFolder
+from chexalign.train.questions import learned_questions, spread_evenly
+from chexalign.types import Answer, Question
+
+Groups = Literal["kind", "task"]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Questions in the order of their table; `groups` says which types of question quotas are for."""
+
+    questions: Sequence[Question]
+    groups: Groups
+    evaluated: frozenset[str]  # patients whose studies or questions are held out
+
+    @classmethod
+    def load(cls, run: RunFolder, collection: str, n: int, *, max_images: int, groups: Groups) -> Gallery:
+        """The questions of a collection that SFT learned from, where it was told to learn from `n`.
+
+        Raises: UserError when there are none.
+        """
+        studies = {s.patient_id for s in run.studies.iter_rows() if s.split in ("validation", "test")}
+        asked = {q.patient_id for q in run.questions(collection).iter_rows() if q.split != "train"}
+        questions, _ = learned_questions(run, collection, n, held_out=studies, max_images=max_images)
+        if not questions:
+            raise UserError(
+                f"SFT learned from no question of {collection}.",
+                "Hard questions are looked for among those; all of them have too many images, or none, or are of "
+                "patients who are held out.",
+                "Raise policy.max_images, or name another collection in `mine`.",
+            )
+        return cls(questions, groups, frozenset(studies | asked))
+
+    def asked(self, n: int | None) -> list[str]:
+        """The ids of the questions that the policy is asked: so many, spread evenly, or all."""
+        ids = [question.id for question in self.questions]
+        return ids if n is None else spread_evenly(ids, n)
+
+    @cached_property
+    def items(self) -> Items:
+        """The questions as rows of features."""
+        return Items(tuple(q.id for q in self.questions), tuple(q.patient_id for q in self.questions))
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each question."""
+        return {question.id: row for row, question in enumerate(self.questions)}
+
+    @cached_property
+    def types(self) -> list[str]:
+        """The type of each question, for quotas."""
+        return [question.kind if self.groups == "kind" else question.task for question in self.questions]
+
+    def count(self, rows: Sequence[int] | None = None) -> dict[str, int]:
+        """How many of these rows, or of all, there are of each type."""
+        types = self.types if rows is None else [self.types[row] for row in rows]
+        return dict(sorted(Counter(types).items()))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The policy's answers to questions of a gallery, in the order of its rows."""
+
+    gallery: Gallery
+    found: Sequence[Answer]
+    aggregate: Aggregate
+    span: Span
+
+    @classmethod
+    def load(cls, run: RunFolder, gallery: Gallery, *, aggregate: Aggregate, span: Span) -> Answers:
+        """Those of the finished table."""
+        rows = gallery.rows
+        found = [answer for answer in run.mine_answers.iter_rows() if answer.question_id in rows]
+        return cls(gallery, sorted(found, key=lambda answer: rows[answer.question_id]), aggregate, span)
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """The gallery's row of each answer."""
+        return [self.gallery.rows[answer.question_id] for answer in self.found]
+
+    @cached_property
+    def failed(self) -> list[bool | None]:
+        """For each row of the gallery whether the answer is not right; None where there is no answer."""
+        right = {row: answer.right is True for row, answer in zip(self.rows, self.found, strict=True)}
+        return [None if row not in right else not right[row] for row in range(len(self.gallery.questions))]
+
+    @cached_property
+    def confidences(self) -> dict[int, float | None]:
+        """The confidence of each answer, by row of the gallery."""
+        return {
+            row: confidence(answer, aggregate=self.aggregate, span=self.span)
+            for row, answer in zip(self.rows, self.found, strict=True)
+        }
