@@ -1,4 +1,4 @@
-"""Calibration, purity, quotas and the mined set, on numbers that can be checked by hand."""
+"""Purity, quotas and the mined set, on numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from chexalign.errors import UserError
 from chexalign.evaluate import confidence
-from chexalign.evaluate.calibration import Calibrator
 from chexalign.mine import quotas as quotas_module
 from chexalign.mine import variants
 from chexalign.mine.expand import candidates, count_types, take
@@ -25,49 +24,6 @@ from tests.unit.test_confidence import VERIFY
 @pytest.mark.parametrize("module", [confidence, quotas_module, variants])
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
-
-
-def calibrator(n, **more):
-    return Calibrator([f"p{i}" for i in range(n)], "sft", "validation", seed=3, **more)
-
-
-def test_calibration_by_hand():
-    found = calibrator(4, n_bins=2).overall([0.5, 0.4, 0.9, 1.0], [True, False, True, False])
-    low, high = found.bins
-    assert (low.low, low.high, low.confidence.value, low.accuracy.value) == (0.0, 0.5, pytest.approx(0.45), 0.5)
-    assert (high.confidence.value, high.accuracy.value, high.accuracy.n) == (pytest.approx(0.95), 0.5, 2)
-    assert found.ece.value == pytest.approx((0.05 * 2 + 0.45 * 2) / 4)
-    assert (found.ece.low, found.ece.n, found.ece.metric) == (None, 4, "ece.all")
-    assert "fewer than 20" in found.ece.method
-
-
-def test_answers_without_confidence_are_left_out_and_counted():
-    found = calibrator(3).overall([0.25, None, 0.0], [True, True, False])
-    assert found.ece.value == pytest.approx(0.375)
-    assert (found.ece.n, found.bins[0].accuracy.n, found.bins[2].accuracy.n) == (2, 1, 1)
-    assert "1 of 3 answers have no confidence" in found.ece.method
-    nothing = calibrator(2).overall([None, None], [True, False])
-    assert (nothing.ece.value, nothing.ece.n) == (None, 0)
-
-
-def test_calibration_by_type_and_its_interval():
-    rng = np.random.default_rng(5)
-    sure = rng.random(400)
-    right = rng.random(400) < sure  # calibrated
-    types = ["basic" if i % 2 else "compare" for i in range(400)]
-    found = calibrator(400).by_type(list(sure), list(right), types)
-    assert [c.group for c in found] == ["basic", "compare"]
-    for one in found:
-        assert one.ece.n == sum(b.accuracy.n for b in one.bins) == 200
-        assert 0 < one.ece.low <= one.ece.high < 0.25
-    off = calibrator(400).overall([0.9] * 400, list(right))
-    assert off.ece.low > 0.2
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1])
-def test_a_confidence_is_a_probability(value):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        calibrator(1).overall([value], [True])
 
 
 def curve(rows, failed, **more):

@@ -27,6 +27,7 @@ from chexalign.mine.variants import VARIANTS
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.batching import Batches
 from chexalign.policy.hf import HFPolicy, save_checkpoint
+from chexalign.stats import Bootstrap
 from chexalign.types import Evidence
 from tests.unit.test_confidence import VERIFY
 
@@ -74,8 +75,8 @@ def test_from_questions_to_the_mined_set(policy, tmp_path):
 
     sure = [confidence(a, aggregate="geometric_mean", span="output") for a in answers]
     assert all(0 < value <= 1 for value in sure)
-    calibrator = Calibrator([q.patient_id for q in questions], "tiny", "train", seed=1)
-    assert calibrator.overall(sure, [a.right is True for a in answers]).ece.n == N
+    calibrator = Calibrator(Bootstrap([q.patient_id for q in questions], seed=1), "tiny", "train")
+    assert calibrator.calibrate("all", sure, [a.right is True for a in answers]).ece.n == N
     ranking = rank_failures(answers, "most_confident_wrong", aggregate="geometric_mean", span="output")
     assert [sure[i] for i in ranking.order] == sorted((sure[i] for i in ranking.order), reverse=True)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from chexalign.stats import FEWEST_CLUSTERS, Bootstrap
+from chexalign.stats import Bootstrap
+from chexalign.stats.sums import Floats, Values, divide
 from chexalign.types import Estimate
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,86 +25,105 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The bins of one group of answers, and their expected calibration error (ECE)."""
+    """The bins of one group of a policy's answers, and their expected calibration error (ECE)."""
 
     group: str
     bins: tuple[Bin, ...]
     ece: Estimate
 
+    @staticmethod
+    def of(row: Mapping[str, Any]) -> Calibration:
+        """From JSON."""
+        bins = (
+            Bin(one["low"], one["high"], Estimate(**one["confidence"]), Estimate(**one["accuracy"]))
+            for one in row["bins"]
+        )
+        return Calibration(row["group"], tuple(bins), Estimate(**row["ece"]))
+
 
 @dataclass(frozen=True)
 class Calibrator:
-    """Compares confidence with accuracy for one policy; `clusters` are the patients, one per answer.
+    """Compares confidence with accuracy for one policy; rows are those of `bootstrap`, one per answer.
 
+    An answer without confidence is left out and counted in `method`.
     Source: Guo et al. 2017 for bins of equal width and ECE. On finite data ECE is above 0 even for a policy that is
     calibrated, and a resample is less smooth than the data, so that the interval may lie above the value: read it
     beside the number of answers.
     """
 
-    clusters: Sequence[str]
+    bootstrap: Bootstrap
     policy: str
     split: str
-    seed: int
     n_bins: int = 10
-    resamples: int = 1_000
-    level: float = 0.90
 
-    def overall(self, confidences: Sequence[float | None], correct: Sequence[bool]) -> Calibration:
-        """Of all answers; one without confidence is left out and counted in `method`."""
-        return self._calibrate("all", self.clusters, confidences, correct)
+    def calibrate(self, group: str, confidences: Values, correct: Values) -> Calibration:
+        """The bins and the ECE of the answers to one type of question; both columns are `[n]`.
 
-    def by_type(
-        self, confidences: Sequence[float | None], correct: Sequence[bool], types: Sequence[str]
-    ) -> list[Calibration]:
-        """Of the answers to each type of question, types in the order of their names."""
-        found = []
+        Raises: ValueError for a confidence that is not between 0 and 1.
+        """
+        sure, right = _columns(confidences, correct)
+        inside = self._inside(sure)
+        bins = tuple(self._bin(group, i, inside[:, i] > 0, sure, right) for i in range(self.n_bins))
+        ece = self.bootstrap.of_sums(
+            self._gaps(sure, right), _ece, metric=f"vqa.{group}.ece", policy=self.policy, split=self.split
+        )
+        return Calibration(group, bins, self._told(ece))
+
+    def by_type(self, confidences: Values, correct: Values, types: Sequence[str]) -> list[Calibration]:
+        """The same for each type of question, types in the order of their names."""
+        found, (sure, right) = [], _columns(confidences, correct)
         for name in sorted(set(types)):
-            rows = [i for i, own in enumerate(types) if own == name]
-            clusters, sure = [self.clusters[i] for i in rows], [confidences[i] for i in rows]
-            found.append(self._calibrate(name, clusters, sure, [correct[i] for i in rows]))
+            rows = np.array([one == name for one in types])
+            part = replace(self, bootstrap=self.bootstrap.only(rows))
+            found.append(part.calibrate(name, sure[rows], right[rows]))
         return found
 
-    def _calibrate(
-        self, group: str, clusters: Sequence[str], confidences: Sequence[float | None], correct: Sequence[bool]
-    ) -> Calibration:
-        sure, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-        if not len(clusters) == len(sure) == len(right):
-            raise ValueError("calibration: confidences, correct and clusters have one entry per answer")
+    def difference(
+        self, group: str, mine: tuple[Values, Values], theirs: tuple[Values, Values], *, baseline: str
+    ) -> Estimate:
+        """The ECE less that of the baseline, on the answers that both have a confidence for.
+
+        `mine` and `theirs` are confidences and whether these answers are right.
+        """
+        gaps = [*self._gaps(*_columns(*mine)), *self._gaps(*_columns(*theirs))]
+        ece = self.bootstrap.of_sums(
+            gaps,
+            lambda sums: _ece(sums[:, : self.n_bins + 1]) - _ece(sums[:, self.n_bins + 1 :]),
+            metric=f"vqa.{group}.ece",
+            policy=self.policy,
+            split=self.split,
+            baseline=baseline,
+        )
+        return self._told(ece)
+
+    def _inside(self, sure: Floats) -> Floats:
+        """[n, bins] 1 where an answer is in a bin; one without confidence is in none."""
         if ((sure < 0) | (sure > 1)).any():
             raise ValueError("calibration: a confidence lies between 0 and 1")
-        bootstrap = Bootstrap(clusters, seed=self.seed, resamples=self.resamples, level=self.level)
-        places = np.clip(np.ceil(sure * self.n_bins) - 1, 0, self.n_bins - 1)  # NaN stays NaN, and is in no bin
-        inside = (places[:, None] == np.arange(self.n_bins)).astype(np.float64)
-        bins = tuple(self._bin(bootstrap, group, i, inside[:, i] > 0, sure, right) for i in range(self.n_bins))
-        return Calibration(group, bins, self._ece(bootstrap, group, inside, sure, right, len(set(clusters))))
+        places = np.clip(np.ceil(sure * self.n_bins) - 1, 0, self.n_bins - 1)  # NaN stays NaN
+        return (places[:, None] == np.arange(self.n_bins)).astype(np.float64)
 
-    def _bin(self, bootstrap: Bootstrap, group: str, i: int, own: npt.NDArray[np.bool_], *values: Floats) -> Bin:
-        sure, right = (
-            bootstrap.mean(
-                np.where(own, value, np.nan), metric=f"{name}.{group}.bin{i}", policy=self.policy, split=self.split
+    def _gaps(self, sure: Floats, right: Floats) -> list[Floats]:
+        """What ECE is a function of the sums of: by bin, whether right less confidence; and the number of answers."""
+        gaps = right - sure
+        return [*(self._inside(sure) * gaps[:, None]).T, np.where(np.isnan(gaps), np.nan, 1.0)]
+
+    def _bin(self, group: str, i: int, own: Any, sure: Floats, right: Floats) -> Bin:
+        confidence, accuracy = (
+            self.bootstrap.mean(
+                np.where(own, value, np.nan), metric=f"vqa.{group}.bin{i}.{name}", policy=self.policy, split=self.split
             )
-            for name, value in zip(("confidence", "accuracy"), values, strict=True)
+            for name, value in (("confidence", sure), ("accuracy", right))
         )
-        return Bin(i / self.n_bins, (i + 1) / self.n_bins, sure, right)
+        return Bin(i / self.n_bins, (i + 1) / self.n_bins, confidence, accuracy)
 
-    def _ece(
-        self, bootstrap: Bootstrap, group: str, inside: Floats, sure: Floats, right: Floats, n_clusters: int
-    ) -> Estimate:
-        gaps = inside * np.nan_to_num(right - sure)[:, None]
-        known = inside.sum(axis=1)
-        n, missing = int(known.sum()), int(len(known) - known.sum())
-        value = low = high = None
-        method = "no value: no answer has a confidence"
-        if n:
-            value = float(np.abs(gaps.sum(axis=0)).sum() / n)
-            method = f"no interval: {n_clusters} clusters, fewer than {FEWEST_CLUSTERS}"
-        if n and n_clusters >= FEWEST_CLUSTERS:
-            weighed = bootstrap.weights @ known
-            draws = np.abs(bootstrap.weights @ gaps).sum(axis=1)[weighed > 0] / weighed[weighed > 0]
-            tail = (1 - self.level) / 2
-            low, high = (float(q) for q in np.quantile(draws, [tail, 1 - tail]))
-            method = f"percentile bootstrap, {self.resamples} resamples of {n_clusters} clusters, seed {self.seed}"
-        method += f"; {self.n_bins} bins of equal width"
-        if missing:
-            method += f"; {missing} of {len(known)} answers have no confidence and are left out"
-        return Estimate(f"ece.{group}", self.policy, self.split, value, low, high, self.level, n, n_clusters, method)
+    def _told(self, ece: Estimate) -> Estimate:
+        return replace(ece, method=f"{ece.method}; {self.n_bins} bins of equal width")
+
+
+def _columns(confidences: Values, correct: Values) -> tuple[Floats, Floats]:
+    return np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+
+
+def _ece(sums: Floats) -> Floats:
+    return divide(np.abs(sums[:, :-1]).sum(axis=1), sums[:, -1])

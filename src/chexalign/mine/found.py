@@ -11,6 +11,7 @@ from chexalign.ids import keyed_seed
 from chexalign.mine.purity import purity
 from chexalign.mine.select import Selection
 from chexalign.run_folder import SFT
+from chexalign.stats import Bootstrap
 
 _TRAIN = "train"
 
@@ -57,14 +58,13 @@ def _purity(selection: Selection, seeds: list[int], *, resamples: int, level: fl
 
 def _calibration(selection: Selection, *, resamples: int, level: float) -> list[dict[str, Any]]:
     answers, gallery = selection.answers, selection.gallery
-    calibrator = Calibrator(
+    bootstrap = Bootstrap(
         [gallery.items.patients[row] for row in answers.rows],
-        SFT,
-        _TRAIN,
-        keyed_seed(selection.seed, "calibration"),
+        seed=keyed_seed(selection.seed, "calibration"),
         resamples=resamples,
         level=level,
     )
+    calibrator = Calibrator(bootstrap, SFT, _TRAIN)
     sure, right = [answers.confidences[row] for row in answers.rows], [a.right is True for a in answers.found]
     types = [gallery.types[row] for row in answers.rows]
-    return [asdict(c) for c in (calibrator.overall(sure, right), *calibrator.by_type(sure, right, types))]
+    return [asdict(c) for c in (calibrator.calibrate("all", sure, right), *calibrator.by_type(sure, right, types))]
