@@ -10,7 +10,7 @@ from chexalign.errors import UserError
 from chexalign.evaluate.labels import label_table
 from chexalign.evaluate.numbers import Numbers, add_answers, add_reports
 from chexalign.evaluate.reports import PolicyResults, Truth, measure
-from chexalign.run_folder import SFT, RunFolder
+from chexalign.run_folder import SHUFFLED, RunFolder
 from chexalign.stage import StageKey
 from chexalign.types import Estimate
 
@@ -67,7 +67,8 @@ def write_estimates(
     results = evaluated(run, spec.split, policies, judges)
     add_reports(numbers, truth, results, spec=spec, judges=judges, learned_from=learned_from, seed=key.seed)
     if questions is not None:
-        add_answers(numbers, run, questions, spec=spec, policies=[SFT, *learned_from], seed=key.seed)
+        asked = [name for name in policies if name != SHUFFLED]  # the control is asked nothing
+        add_answers(numbers, run, questions, spec=spec, policies=asked, seed=key.seed)
     about = {"fingerprint": key.fingerprint, "references": run.normalizer}
     atomic.write_json(run.estimates, about | numbers.plain())
     return numbers.estimates
