@@ -52,6 +52,7 @@ bench: demo-seeds
 	$(BIN)/python bench/measure_demo.py
 
 figures: $(USE)
+	$(BIN)/python bench/results_page.py
 	$(BIN)/python bench/figures.py
 
 clean:

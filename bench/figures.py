@@ -23,6 +23,7 @@ from chexalign.present.numbers import fixed
 sys.path.insert(0, str(Path(__file__).parent))
 from figures_draw import demo_svg, pipeline_svg
 from figures_train import algorithm_rows, saving_rows, speed_rows
+from results_findings import CLAIMS, Matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r"<!-- figure: (?P<name>[^>]+?) -->.*?<!-- /figure -->", re.DOTALL)
@@ -267,6 +268,13 @@ def sampling_table(content: Mapping[str, Any]) -> str:
     return table(["", "median [lowest, highest]", "checked"], rows)
 
 
+def matrix_findings(content: Mapping[str, Any]) -> str:
+    """Which of the paper's findings appear, one line each, for README."""
+    matrix = Matrix(content)
+    told = [f"- {claim.says}: **{claim.overall(matrix)}**" for claim in CLAIMS.values()]
+    return "\n".join([*told, "", "By which rule, in which arms and by how much: [docs/results.md](docs/results.md)."])
+
+
 def _demo(render: Callable[[Demo], str]) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
     return "demo", lambda content: render(Demo(content))
 
@@ -280,6 +288,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "demo.stages": _demo(stages),
     "demo.dropped": _demo(dropped),
     "demo.setting": ("demo", setting),
+    "matrix.findings": ("matrix", matrix_findings),
     "judges.table": ("judges", judge_table),
     "judges.setting": ("judges", lambda content: setting(content["scripts"]["chexpert_openi.py"])),
     "train.speed": ("train", train_speed),

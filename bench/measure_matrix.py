@@ -30,6 +30,8 @@ CHECKED = "tests/unit/test_reports_metrics.py, tests/unit/test_tasks.py, tests/u
 # Name in results/matrix.json -> (metric of estimates.json, unit); differences are against SFT.
 METRICS = {
     **{name: DEMO_METRICS[name] for name in DEMO_METRICS if name not in ("rouge_l", "findings_per_report")},
+    "macro_f1_13_vs_mesh": ("mesh.macro_f1_13", "F1"),
+    "macro_f1_13_vs_reference": ("chexpert.macro_f1_13", "F1"),
     "lc_chexpert": ("lc-chexpert", "length-controlled F1 per report, mean"),
     "lc_bertscore": ("lc-bertscore", "length-controlled BERTScore F1, mean"),
     "tax.mean": ("task.mean.accuracy", "accuracy"),
