@@ -24,6 +24,7 @@ from chexalign.judges.child import (
 )
 from chexalign.judges.green import GreenJudge
 from chexalign.judges.green_parse import SECTIONS
+from chexalign.judges.knowledge import KnowledgeJudge
 from tests.fault_server import Reply, answer, serve
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
@@ -155,6 +156,59 @@ def test_radeval_is_asked_as_its_interface_says(tmp_path: Path) -> None:
     for options in ({}, {"metric": "x"}):
         with pytest.raises(TypeError):
             (RadEvalJudge if not options else RadGraphJudge)(python=str(python), **options)
+
+
+RADGRAPH = """
+    class RadGraph:
+        def __init__(self, model_type):
+            assert model_type == "radgraph-xl"
+
+        def __call__(self, texts):
+            print("Using device: cpu")
+            return {str(i): {"text": t, "entities": self.entities(t)} for i, t in enumerate(texts) if "fails" not in t}
+
+        def entities(self, text):
+            found = {}
+            for i, word in enumerate(text.split()):
+                if word in ("effusion", "edema"):
+                    there = {"tokens": word.title(), "label": "Observation::definitely present"}
+                    found[str(i)] = there | {"start_ix": i, "end_ix": i, "relations": []}
+                    if i:
+                        found[str(i)]["relations"] = [["located_at", str(i - 1)]]
+                        anatomy = {"tokens": text.split()[i - 1], "label": "Anatomy::definitely present"}
+                        found[str(i - 1)] = anatomy | {"start_ix": i - 1, "end_ix": i - 1, "relations": []}
+            return found
+"""
+
+
+def test_radgraph_is_asked_as_its_source_says(tmp_path: Path) -> None:
+    """With a stand-in of radgraph 0.1.18, since its weights cannot be had here."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "radgraph.py").write_text(textwrap.dedent(RADGRAPH))
+    info = site / "radgraph-0.1.18.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: radgraph\nVersion: 0.1.18\n")
+    pairs = [
+        TextPair("Left effusion", "left effusion"),
+        TextPair("right effusion", "left effusion"),
+        TextPair("this fails", "left effusion"),
+        TextPair("<answer>yes</answer>", "<think>all is well</think><answer>yes</answer>"),
+        TextPair("", "edema"),
+    ]
+    with closing(KnowledgeJudge(graph="radgraph", python=str(python), batch_size=3)) as judge:
+        assert judge.version == "1-0.1.18-radgraph-xl"
+        found = judge.score(pairs)
+    assert [(j.parts.get("entities"), j.parts.get("relations")) for j in found] == [
+        (1.0, 1.0),
+        (1 / 3, 0.0),
+        (None, None),
+        (1.0, 1.0),
+        (None, None),
+    ]
+    assert [(j.value, j.status) for j in found[2:]] == [(None, "error"), (1.0, "ok"), (0.0, "ok")]
+    assert str(found[2].reason).startswith("the script failed (KeyError")
 
 
 def test_the_official_prompt_of_green_is_rendered_there(python: Path) -> None:

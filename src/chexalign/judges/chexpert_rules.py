@@ -27,6 +27,7 @@ _FILLER = re.compile(r"[,&]|\b(?:and|or|the|of|is|are)\b")
 _UNSAID = 9  # the polarity after "evaluation for": what follows is asked, not said
 
 Mention = tuple[str, int]  # (label, value): 1 stated, 0 denied, -1 uncertain
+Span = tuple[int, int]  # where the words begin and end in the sentence
 
 
 def sentences(text: str) -> list[str]:
@@ -43,11 +44,23 @@ def sentences(text: str) -> list[str]:
 @lru_cache(maxsize=65536)
 def mentions(sentence: str) -> tuple[Mention, ...]:
     """Every label that the sentence mentions, in order, each with 1 (stated), 0 (denied) or -1 (uncertain)."""
+    reader = _read(sentence)
+    return tuple(zip(reader.labels, reader.values, strict=True))
+
+
+def placed_mentions(sentence: str) -> list[tuple[Mention, Span]]:
+    """The same as `mentions`, each with the place of the words that it was read from."""
+    reader = _read(sentence)
+    return list(zip(zip(reader.labels, reader.values, strict=True), reader.spans, strict=True))
+
+
+def _read(sentence: str) -> _Reader:
     reader = _Reader(sentence)
     for match in EVENT.finditer(sentence):
         kind, name = EVENT_NAMES[match.lastgroup or ""]
+        reader.at = match.span()
         getattr(reader, kind)(name, match)
-    return tuple(zip(reader.labels, reader.values, strict=True))
+    return reader
 
 
 class _Reader:
@@ -57,6 +70,8 @@ class _Reader:
         self.sentence = sentence
         self.labels: list[str] = []
         self.values: list[int] = []
+        self.spans: list[Span] = []
+        self.at: Span = (0, 0)  # of the words that are read
         self.last_end = -9  # where the last finding ended
         self.new_clause()
 
@@ -81,6 +96,7 @@ class _Reader:
         self.turnable.append(len(self.labels))
         self.labels.append(label)
         self.values.append(value)
+        self.spans.append(self.at)
 
     def ignored(self, _name: str, _match: re.Match[str]) -> None:
         """Phrases that only look like a cue or a finding."""
