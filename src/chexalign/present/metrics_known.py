@@ -82,6 +82,13 @@ KNOWN: tuple[MetricInfo, ...] = (
     MetricInfo("ratescore", "RaTEScore", "Findings", 1, "Similarity of the medical entities of both reports."),
     MetricInfo("radcliq", "RadCliQ", "Findings", 0, "A published regression of other metrics on radiologists' errors."),
     MetricInfo("crimson", "CRIMSON", "Findings", 1, "Findings weighted by what they mean for the patient."),
+    MetricInfo(
+        "knowledge",
+        "Agreement of knowledge",
+        "Findings",
+        1,
+        "Whether the answers agree, and how far findings, places and their relations do, for each text, then averaged.",
+    ),
     MetricInfo("radeval", "RadEval", "Findings", 0, "The metric of the package RadEval that the recipe names."),
     MetricInfo(
         "words", "Words per report", "Length and form", 0, "Words in the written report; neither way is better.", 1
