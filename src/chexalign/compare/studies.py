@@ -13,6 +13,7 @@ from chexalign.errors import UserError
 from chexalign.evaluate.labels import LabelTable
 from chexalign.evaluate.reports import PolicyResults, Truth, estimate
 from chexalign.evaluate.stage import evaluated, truth_of
+from chexalign.evaluate.tasks import BY_ANSWERS
 from chexalign.ids import keyed_seed
 from chexalign.judges.chexpert import FINDINGS, LABELS
 from chexalign.run_folder import SFT
@@ -115,7 +116,7 @@ class Studies:
         out = {
             (e.metric, e.policy): Found(e, f"{about}{e.metric} of {e.policy}")
             for e in rows
-            if e.baseline is None and e.split == side.split and not e.metric.startswith("task.")
+            if e.baseline is None and e.split == side.split and not e.metric.startswith(BY_ANSWERS)
         }
         for result in results:
             for metric in [name for name in result.values if (name, result.name) not in out]:

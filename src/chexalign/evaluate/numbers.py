@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chexalign.evaluate.answers import asked
+from chexalign.evaluate.calibration import Calibration
 from chexalign.evaluate.cross_judge import Disagreement, cross_judge, disagreements
 from chexalign.evaluate.length import LengthGroup, win_rate_by_length
 from chexalign.evaluate.length_verdict import LengthVerdict, length_numbers, reference_verbosity
+from chexalign.evaluate.question_types import Typed, measure_types
 from chexalign.evaluate.reports import PolicyResults, Truth, compare, estimate
 from chexalign.evaluate.tasks import Asked, TaxVerdict, compare_tasks, measure_tasks, task_estimates, tax_verdicts
+from chexalign.evaluate.type_numbers import TypeNumbers
 from chexalign.ids import keyed_seed
 from chexalign.judges.normalize import count_words
 from chexalign.run_folder import SFT, RunFolder
@@ -30,6 +33,7 @@ class Numbers:
     length: list[LengthVerdict] = field(default_factory=list)
     tax: list[TaxVerdict] = field(default_factory=list)
     length_groups: list[LengthGroup] = field(default_factory=list)
+    calibration: list[Calibration] = field(default_factory=list)
 
     def plain(self) -> dict[str, list[dict[str, Any]]]:
         """As JSON has it; what is empty is left out, but for the estimates."""
@@ -44,6 +48,7 @@ class Numbers:
         more["length_groups"] = [
             LengthGroup(**{**row, "win_rate": Estimate(**row["win_rate"])}) for row in content.get("length_groups", [])
         ]
+        more["calibration"] = [Calibration.of(row) for row in content.get("calibration", [])]
         return Numbers([Estimate(**row) for row in content["estimates"]], **more)
 
 
@@ -84,24 +89,41 @@ def add_reports(
 
 
 def add_answers(
-    numbers: Numbers, run: RunFolder, questions: Any, *, spec: Any, policies: Sequence[str], seed: int
+    numbers: Numbers,
+    run: RunFolder,
+    questions: Any,
+    *,
+    spec: Any,
+    policies: Sequence[str],
+    seed: int,
+    baselines: Sequence[str] = (SFT,),
 ) -> None:
-    """The numbers of the answers; `questions` is the QuestionsSpec, and all its answers are there."""
+    """The numbers of the answers; `questions` is the QuestionsSpec, and all its answers are there.
+
+    What is told by task is compared with SFT, what is told by type of question with every one of `baselines`.
+    """
     collections = [collection for collection in questions.collections if collection.evaluate]
     found = [q for c in collections for q in asked(run, c.source, questions.split, c.limit)]
     if not found:
         return
-    everything, results = Asked(found), []
+    everything, results, by_type = Asked(found), [], []
+    typed, how = Typed(everything), questions.confidence
     for policy in policies:
-        answers = (answer for c in collections for answer in run.answers(c.source, policy).iter_rows())
+        answers = [answer for c in collections for answer in run.answers(c.source, policy).iter_rows()]
         results.append(measure_tasks(policy, everything, answers))
-    patients = everything.patients
+        sure = {"aggregate": how.aggregate, "span": how.span} if how else {}
+        by_type.append(measure_types(typed, results[-1], answers, **sure))
+    patients, split = everything.patients, questions.split
     bootstrap = _bootstrap(patients, spec, keyed_seed(seed, "bootstrap", "tasks"))
-    estimates = task_estimates(everything, results, bootstrap, split=questions.split, baseline=SFT)
+    estimates = task_estimates(everything, results, bootstrap, split=split, baseline=SFT)
     numbers.estimates += estimates
     numbers.tax += tax_verdicts(estimates, bound=questions.tax_bound)
     tests = PairedTests(patients, seed=keyed_seed(seed, "randomization", "tasks"))
     numbers.comparisons += compare_tasks(everything, results, tests, baseline=SFT)
+    types = TypeNumbers(typed, by_type, baselines, bootstrap, split)
+    numbers.calibration += types.calibrations()
+    numbers.estimates += types.estimates() + [calibration.ece for calibration in numbers.calibration]
+    numbers.comparisons += types.comparisons(tests)
 
 
 def _bootstrap(patients: Sequence[str], spec: Any, seed: int) -> Bootstrap:

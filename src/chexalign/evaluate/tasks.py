@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from chexalign.stats.sums import divide
 from chexalign.types import Answer, Comparison, Estimate, Question, Scoring
 
 Floats = npt.NDArray[np.float64]
+BY_ANSWERS = ("task.", "vqa.")  # what the metrics of answers begin with, by task and by type of question
 MEAN = "mean"  # over tasks, each counting once, as the CheXalign paper averages its six
 
 
@@ -187,22 +188,48 @@ def compare_tasks(
     """Whether each policy's accuracy differs from the baseline's, per task, corrected by Holm over a policy's tasks."""
     base = next(result for result in results if result.name == baseline)
     groups = {name: rows for name, rows in asked.groups().items() if "." not in name}
-    out = []
-    for result in results:
-        if result is not base:
-            out += with_holm(
-                [
-                    tests.mean(
-                        _only(rows, result.right),
-                        base.right,
-                        metric=f"task.{task}.accuracy",
-                        policy=result.name,
-                        baseline=baseline,
-                    )
-                    for task, rows in groups.items()
-                ]
-            )
-    return out
+    pairs = [(result, base) for result in results if result is not base]
+    return compare_accuracies(groups, pairs, tests, prefix="task")
+
+
+class Answered(Protocol):
+    """A policy's name, and which of its answers are right, `[N]` 1 or 0; NaN where there is none."""
+
+    @property
+    def name(self) -> str:
+        """Of the policy."""
+        ...
+
+    @property
+    def right(self) -> Floats:
+        """By question."""
+        ...
+
+
+def compare_accuracies(
+    groups: Mapping[str, npt.NDArray[np.bool_]],
+    pairs: Sequence[tuple[Answered, Answered]],
+    tests: PairedTests,
+    *,
+    prefix: str,
+) -> list[Comparison]:
+    """Whether two policies differ in accuracy in each group of rows, corrected by Holm over the groups of a pair."""
+    return [
+        comparison
+        for mine, theirs in pairs
+        for comparison in with_holm(
+            [
+                tests.mean(
+                    _only(rows, mine.right),
+                    theirs.right,
+                    metric=f"{prefix}.{group}.accuracy",
+                    policy=mine.name,
+                    baseline=theirs.name,
+                )
+                for group, rows in groups.items()
+            ]
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True)

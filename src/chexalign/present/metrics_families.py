@@ -1,4 +1,4 @@
-"""The metrics that come in families, whose names hold a judge, a label, a baseline or a task."""
+"""The metrics that come in families, whose names hold a judge, a label, a baseline, a task or a type of question."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _VERBOSITY = re.compile(r"verbosity_vs_(?P<baseline>\w+)")
 _WIN_RATE = re.compile(r"(?P<judge>[\w-]+)\.(?P<lc>lc_)?win_rate_vs_(?P<baseline>\w+)(\.group_\d+_of_\d+)?")
 _SLOPE = re.compile(r"(?P<what>[\w.-]+)\.per_10_words")
 _TASK = re.compile(r"task\.(?P<group>.+)\.(?P<kind>\w+)")
+_TYPE = re.compile(r"vqa\.((?P<group>\w+)\.)?(?P<kind>\w+)")
 _AGAINST = {"chexpert": "reference", "mesh": "codes"}
 _TRUTH = {
     "chexpert": "the labels that the same rules read in the radiologist's report",
@@ -30,6 +31,33 @@ _TASK_KINDS: dict[str, tuple[str, Better, str]] = {
     "same_answer": ("same answer in every order", 1, "Share of questions with one and the same answer in all orders."),
     "by_likelihood": ("accuracy by likelihood", 1, "Accuracy of the most probable option, per token of the option."),
     "micro_f1": ("micro F1 over options", 1, "F1 of the options named, where any number of them can be right."),
+}
+_TYPE_KINDS: dict[str, tuple[str, Better, str]] = {
+    "accuracy": _TASK_KINDS["accuracy"],
+    "micro_f1": _TASK_KINDS["micro_f1"],
+    "macro_f1": ("macro F1 over options", 1, "The plain mean of the F1 of each option that is right somewhere."),
+    "ece": (
+        "calibration error",
+        -1,
+        "Expected calibration error: how far confidence is from accuracy in ten bins of confidence, averaged over "
+        "answers; above 0 on few answers even of a calibrated policy.",
+    ),
+    "relative_gain": ("gain over the baseline's accuracy", 1, "Difference in accuracy over the baseline's accuracy."),
+    "hallucination": (
+        "hallucinations",
+        -1,
+        "Share of answers that affirm a finding which is absent, among questions of which some answer does.",
+    ),
+}
+_TYPE_NAMES = {
+    "all": "all questions",
+    "basic": "one image",
+    "region": "a place marked on an image",
+    "compare": "two exams",
+    "verify": "yes or no",
+    "choose": "one of the options",
+    "query": "any of a set",
+    "open": "free words",
 }
 _MEAN_TASK = "Mean over the tasks, each counting once."
 
@@ -138,8 +166,18 @@ def task_info(name: str) -> MetricInfo | None:
     return MetricInfo(name, f"{group}: {kind}", "Tasks", better, definition + more)
 
 
+def type_info(name: str) -> MetricInfo | None:
+    """Answers by type of question: `vqa.region.accuracy`, `vqa.verify.ece`, `vqa.hallucination`."""
+    found = _TYPE.fullmatch(name)
+    if found is None or found["kind"] not in _TYPE_KINDS or (found["group"] or "all") not in _TYPE_NAMES:
+        return None
+    kind, better, definition = _TYPE_KINDS[found["kind"]]
+    return MetricInfo(name, f"{_TYPE_NAMES[found['group'] or 'all']}: {kind}", "Question types", better, definition)
+
+
 FAMILIES: tuple[Callable[[str], MetricInfo | None], ...] = (
     task_info,
+    type_info,
     length_info,
     cross_judge_info,
     f1_info,

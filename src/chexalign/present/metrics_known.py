@@ -16,6 +16,7 @@ Group = Literal[
     "Length",
     "Judges",
     "Tasks",
+    "Question types",
 ]
 Better = Literal[-1, 0, 1]
 GROUPS: tuple[Group, ...] = ("Findings", "Text overlap", "Length and form", "Other")

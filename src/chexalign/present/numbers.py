@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from chexalign.evaluate.tasks import BY_ANSWERS
 from chexalign.present.data import BASELINE
 from chexalign.present.metrics import MetricInfo, metric_info
 from chexalign.types import Estimate
@@ -71,8 +72,8 @@ class EstimateIndex:
     """
 
     def __init__(self, estimates: Sequence[Estimate]) -> None:
-        reports = [e for e in estimates if not e.metric.startswith("task.")]
-        answers = [e for e in estimates if e.metric.startswith("task.")]
+        reports = [e for e in estimates if not e.metric.startswith(BY_ANSWERS)]
+        answers = [e for e in estimates if e.metric.startswith(BY_ANSWERS)]
         self.split, self.answer_split = _most_common_split(reports), _most_common_split(answers)
         self.reports = [e for e in reports if e.split == self.split]
         self.all = self.reports + [e for e in answers if e.split == self.answer_split]
