@@ -46,8 +46,9 @@ def test_examples() -> None:
         (CLOSED, "No. It is sharp.", ("yes",), "Yes. It is blunted.", "Yes. It is blunted."),
         (CLOSED, "No. It is sharp.", ("yes",), "it is blunted", "Yes. It is blunted."),
         (CLOSED, "No. It is sharp.", ("yes",), "Yes, it is blunted.", "Yes. It is blunted."),
-        (CLOSED, "No. It is sharp.", ("yes",), "YES - it is blunted!", "Yes. It is blunted!"),
-        (CLOSED, "no. it is sharp", ("yes",), "it is blunted", "Yes. It is blunted"),
+        (CLOSED, "No. It is sharp.", ("yes",), "YES - it is blunted!", "Yes. It is blunted."),
+        (CLOSED, "no. it is sharp", ("yes",), "It is blunted.", "yes. it is blunted"),
+        (CLOSED, "no. it is sharp", ("yes",), "AP view, blunted", "yes. AP view, blunted"),
         (CLOSED, "No. It is sharp.", ("yes",), "No. It is blunted.", None),
         (SIDE, "Left. A mass is there.", ("both",), "Masses are there.", "Both. Masses are there."),
         # a list, and nothing else
@@ -58,6 +59,8 @@ def test_examples() -> None:
         # a right rationale that is not read as an answer: nor may the wrong one be read as right
         (CLOSED, "The angles are sharp.", ("yes",), "the angle is blunted", "The angle is blunted."),
         (CLOSED, "The angles are sharp.", ("yes",), "No.", None),
+        (CLOSED, "The angles are sharp.", ("yes",), "...", None),
+        (CLOSED, " The angles are sharp. ", ("yes",), "one is blunted", "One is blunted."),
     ],
 )
 def test_a_wrong_answer_is_written_as_the_right_one(

@@ -17,6 +17,8 @@ KINDS: tuple[str, ...] = tuple(kind for kind in get_args(EditKind) if kind != "o
 
 _REASONING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+_ENDS = ".!?"
+_END = re.compile(rf"[{_ENDS}]*$")
 _NONE = "none"
 
 
@@ -72,20 +74,17 @@ def in_form_of(question: Question, answers: tuple[str, ...], rationale: str) -> 
     """A wrong answer written as `answer_text` writes the right one; None where it would not be read as `answers`.
 
     Without a rationale of the right answer it is the answers alone. Where the right rationale begins with its answer
-    as a sentence, so does the wrong one; capital and full stop are as there too.
+    as a sentence, so does the wrong one; its first letter and how it ends are as there too.
     """
     if question.rationale is None:
         return answer_text(replace(question, answers=answers))
-    right = question.rationale
+    right = question.rationale.strip()
     said, led = _listed(answers, like=right), right.partition(". ")
     if _atoms(question.answers) == set(atoms(led[0])):
         own = re.sub(rf"^{re.escape(said)}\s*(?:[.,:;–-]\s*|$)", "", rationale, count=1, flags=re.IGNORECASE)
-        rationale = f"{said}. {_capital(own)}" if led[2].strip() and own else said
-    if right[:1].isupper():
-        rationale = _capital(rationale)
-    if right.rstrip()[-1:] == "." and rationale[-1] not in ".!?":
-        rationale += "."
-    return rationale if _says(question, rationale, answers) else None
+        rationale = f"{said}. {_begun(own, like=led[2])}" if led[2].strip() and own else said
+    rationale = _begun(rationale.rstrip(_ENDS), like=right) + _END.findall(right)[0]
+    return rationale if plain(rationale) and _says(question, rationale, answers) else None
 
 
 def _says(question: Question, text: str, answers: tuple[str, ...]) -> bool:
@@ -149,11 +148,14 @@ def _listed(answers: tuple[str, ...], *, like: str) -> str:
     """The answers as a sentence without its full stop, with "and" where the like of it has one."""
     *first, last = answers or (_NONE,)
     joint = " and " if " and " in like else ", "
-    return _capital(f"{', '.join(first)}{joint}{last}" if first else last)
+    return f"{', '.join(first)}{joint}{last}" if first else last
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _begun(text: str, *, like: str) -> str:
+    """The text with a capital or a small letter first, as the like of it has; names in capitals stay."""
+    if like[:1].isupper():
+        return text[:1].upper() + text[1:]
+    return text[:1].lower() + text[1:] if like[:1].islower() and not text[1:2].isupper() else text
 
 
 def _one_line(text: str) -> str:
