@@ -8,7 +8,8 @@ the weighted sum is a constant minus an inner product, whatever the weights, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 DECIMALS = 10  # distances that agree to so many are ties, and the lower row comes first
-_PAIRS_AT_ONCE = 512  # what is computed with stays in the processor's cache
+_ROWS_AT_ONCE = 256  # what is computed with stays in the processor's cache
 _SAFE = (1e-15, 1e15)  # lengths whose square and inverse are float32
 _UNIT = 2.0**-24  # rounding of float32
 
@@ -61,41 +62,79 @@ class Measure:
         """The distance at an inner product of 0."""
         return sum(self._scale(name) for name in self.modalities)
 
+    @property
+    def columns(self) -> list[tuple[slice, Features]]:
+        """Where each modality lies in the vectors that are multiplied, and its features in the gallery."""
+        ends = np.cumsum([f.shape[1] for _, f in self._of(self.gallery)])
+        return [
+            (slice(int(end) - f.shape[1], int(end)), f)
+            for end, (_, f) in zip(ends, self._of(self.gallery), strict=True)
+        ]
+
     def queries(self) -> Floats:
         """[seeds, width] float64: the unit vectors of each seed, times the weights."""
-        parts = []
-        for name, f in self._of(self.seeds):
-            vectors, lengths = _long64(f.block(0, len(self.seeds)), f)
-            parts.append(vectors * (self._scale(name) / lengths)[:, None])
-        return np.concatenate(parts, axis=1)
+        found = np.empty((len(self.seeds), self.width))
+        for (columns, _), (name, f) in zip(self.columns, self._of(self.seeds), strict=True):
+            values = np.asarray(f.block(0, len(self.seeds)))
+            for start in range(0, len(values), _ROWS_AT_ONCE):
+                vectors, lengths = _long64(values[start : start + _ROWS_AT_ONCE], f)
+                np.multiply(
+                    vectors, (self._scale(name) / lengths)[:, None], out=found[start : start + len(vectors), columns]
+                )
+        return found
+
+    def units(
+        self, start: int, stop: int, keep: npt.NDArray[np.bool_]
+    ) -> Iterator[tuple[slice, int, slice, torch.Tensor]]:
+        """The unit vectors of the gallery's rows that stay, in pieces that fit into the processor's cache.
+
+        Each is the rows among those that stay, the place of the modality, its columns, and a float32 tensor that is
+        overwritten by the next.
+        """
+        for place, (columns, f) in enumerate(self.columns):
+            values = np.asarray(f.block(start, stop))
+            values = values if keep.all() else values[keep]
+            room = torch.empty(_ROWS_AT_ONCE, f.shape[1])
+            for first in range(0, len(values), _ROWS_AT_ONCE):
+                rows = torch.from_numpy(values[first : first + _ROWS_AT_ONCE])
+                _unit(rows, f, room[: len(rows)])
+                yield slice(first, first + len(rows)), place, columns, room[: len(rows)]
 
     def block(self, start: int, stop: int, keep: npt.NDArray[np.bool_], out: torch.Tensor) -> torch.Tensor:
         """Fills the first rows of `out` [rows, width] float32 with the unit vectors of the gallery's rows that stay."""
-        n, column = int(keep.sum()), 0
-        for _, f in self._of(self.gallery):
-            rows = f.block(start, stop)
-            _unit32(torch.from_numpy(rows if n == len(rows) else rows[keep]), f, out[:n, column : column + f.shape[1]])
-            column += f.shape[1]
-        return out[:n]
+        for rows, _, columns, units in self.units(start, stop, keep):
+            out[rows, columns] = units
+        return out[: int(keep.sum())]
 
     def exact(self, queries: Floats, seeds: Rows, rows: Rows) -> Floats:
         """[pairs] float64: the inner product of each pair of a seed and a row of the gallery."""
-        order, found, column = np.argsort(rows, kind="stable"), np.zeros(len(rows)), 0
-        for _, f in self._of(self.gallery):
-            own = np.ascontiguousarray(queries[:, column : column + f.shape[1]])
-            for start in range(0, len(order), _PAIRS_AT_ONCE):
-                pairs = order[start : start + _PAIRS_AT_ONCE]
-                vectors, lengths = _long64(f.rows(rows[pairs]), f)
-                found[pairs] += np.einsum("pd,pd->p", own[seeds[pairs]], vectors) / lengths
-            column += f.shape[1]
+        return self._products(torch.from_numpy(queries), seeds, rows)
+
+    def near(self, queries: Floats, seeds: Rows, rows: Rows) -> Floats:
+        """As `exact`, computed in float32, within `error`."""
+        return self._products(torch.from_numpy(queries.astype(np.float32)), seeds, rows)
+
+    def _products(self, queries: torch.Tensor, seeds: Rows, rows: Rows) -> Floats:
+        """In the type of the queries; that of a pair does not depend on the others."""
+        order, found = np.argsort(rows, kind="stable"), np.empty(len(rows))
+        own, starts = np.unique(rows[order], return_index=True)
+        bounds = np.append(starts, len(rows))
+        for first in range(0, len(own), _ROWS_AT_ONCE):
+            some = own[first : first + _ROWS_AT_ONCE]
+            units = torch.empty(len(some), self.width, dtype=queries.dtype)
+            for columns, f in self.columns:
+                _unit(torch.from_numpy(f.rows(some)), f, units[:, columns])
+            ends = bounds[first : first + len(some) + 1]
+            pairs = order[ends[0] : ends[-1]]
+            found[pairs] = _some_products(units, ends - ends[0], seeds[pairs], queries.T)
         return found
 
     def groups(self, rows: Rows) -> Rows:
         """[rows]: equal numbers for rows of the gallery whose features are the same, byte by byte; rows ascending."""
         keys: dict[bytes, int] = {}
         found = np.empty(len(rows), np.intp)
-        for start in range(0, len(rows), _PAIRS_AT_ONCE):
-            some = rows[start : start + _PAIRS_AT_ONCE]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
             parts = [f.rows(some).view(np.uint8).reshape(len(some), -1) for _, f in self._of(self.gallery)]
             for place, row in enumerate(np.concatenate(parts, axis=1), start):
                 key = hashlib.blake2b(row.data, digest_size=16).digest()
@@ -109,7 +148,7 @@ class Measure:
         """
         longest = np.sqrt(len(self.modalities))  # every modality is a unit vector, or zero
         gamma = 1.01 * (1.5 * self.width + 16) * _UNIT  # the product, and the lengths that vectors are divided by
-        return gamma * longest * np.linalg.norm(queries, axis=1) + 10.0**-DECIMALS
+        return gamma * longest * np.sqrt(np.einsum("sd,sd->s", queries, queries)) + 10.0**-DECIMALS
 
     def _of(self, items: FeatureSet) -> Sequence[tuple[Modality, Features]]:
         return [(name, items.features[name]) for name in self.modalities]
@@ -130,8 +169,26 @@ def _long64(rows: npt.NDArray[Any], f: Features) -> tuple[Floats, Floats]:
     return vectors, np.where(lengths > 0, lengths, 1.0)
 
 
-def _unit32(rows: torch.Tensor, f: Features, out: torch.Tensor) -> None:
-    """Writes the unit vectors of the rows into `out`."""
+def _some_products(units: torch.Tensor, ends: Rows, seeds: Rows, others: torch.Tensor) -> npt.NDArray[Any]:
+    """The products of rows with the seeds of each, whose numbers lie between the ends of the row."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        wanted = torch.sparse_csr_tensor(
+            torch.from_numpy(ends),
+            torch.from_numpy(seeds),
+            torch.zeros(len(seeds), dtype=units.dtype),
+            size=(len(units), others.shape[1]),
+            check_invariants=False,
+        )
+        return torch.sparse.sampled_addmm(wanted, units, others).values().numpy()
+
+
+def _unit(rows: torch.Tensor, f: Features, out: torch.Tensor) -> None:
+    """Writes the unit vectors of the rows into `out`, in its type."""
+    if out.dtype == torch.float64:
+        vectors, exact = _long64(rows.numpy(), f)
+        torch.div(torch.from_numpy(vectors), torch.from_numpy(exact)[:, None], out=out)
+        return
     if f.kind == "flags":
         out.copy_(rows).mul_(2.0).sub_(1.0).div_(f.shape[1] ** 0.5)
         return

@@ -2,15 +2,16 @@
 
 Every inner product is computed in float32, or in bfloat16 where the machine multiplies much faster in it. That is off
 by no more than a bound that is known, so a row whose product is further than that from the best so far cannot be among
-the nearest; the few rows that remain are compared in float64. The result is that of a search in float64 throughout,
+the nearest; the few rows that remain are compared in float32 and then in float64. The result is that of a search in float64 throughout,
 ties included, at the cost of one in the fast format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ from chexalign.mine.distance import DECIMALS, Floats, Measure, Rows
 from chexalign.mine.filter import Filter, fastest
 
 _SEEDS_AT_ONCE = 1024
-_MOST_ROWS, _FEWEST_ROWS = 16_384, 256
+_MOST_ROWS, _FEWEST_ROWS = 2048, 256  # more rows do not multiply faster, and their products leave the cache
 _MANY_PER_NEIGHBOR, _MANY = 8, 100_000  # pairs in doubt, per neighbor asked for and at all, that are too many to wait
+_MORE = 1.5  # times as many pairs as were left the last time are worth looking through
+_TIE = 10.0**-DECIMALS
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,23 @@ def nearest(
     with _threads(threads):
         queries = measure.queries()
         near = Filter(measure, queries, fastest(len(queries) * len(measure.gallery), measure.width))
-        best = _Best(measure, queries, k, near.relative)
+        best = _Best(measure, queries, k, near)
         rows_at_once = _rows_at_once(measure.width, memory_mb)
-        own = torch.empty(rows_at_once, measure.width)
-        products = torch.empty(min(_SEEDS_AT_ONCE, len(queries)) * rows_at_once, dtype=near.dtype)
-        for start in range(0, len(measure.gallery), rows_at_once):
-            stop = min(start + rows_at_once, len(measure.gallery))
+        own = near.room(min(rows_at_once, len(measure.gallery)))
+        products = torch.empty(min(_SEEDS_AT_ONCE, len(queries)) * len(own), dtype=near.dtype)
+        for start, stop in _blocks(len(measure.gallery), rows_at_once):
             keep = ~barred.rows[start:stop]
-            block, lost = near.rows(measure.block(start, stop, keep, own))
-            numbers, error = start + np.flatnonzero(keep), near.error(lost)
+            numbers = start + np.flatnonzero(keep)
+            if not len(numbers):
+                continue
+            block, error = near.rows(start, stop, keep, own)
+            less = near.aim(best.floor - error)
             for first in range(0, len(queries), _SEEDS_AT_ONCE):
-                chunk = near.queries[first : first + _SEEDS_AT_ONCE]
-                out = products[: len(chunk) * len(block)].view(len(chunk), len(block))
-                torch.mm(chunk, block.T, out=out)
+                some = slice(first, first + _SEEDS_AT_ONCE)
+                out = products[: len(error[some]) * len(block)].view(-1, len(block))
+                torch.mm(near.queries[some], block.T, out=out)
                 _forbid(out, first, numbers, barred)
-                best.offer(out, first, numbers, error[first : first + len(chunk)])
+                best.offer(out, first, numbers, less[some], error[some])
             best.prune()
         return best.result()
 
@@ -71,70 +76,89 @@ class _Best:
     Of each pair a product is known and how far it can be off: not at all once it was computed in float64.
     """
 
-    def __init__(self, measure: Measure, queries: Floats, k: int, relative: float) -> None:
-        self.measure, self.queries, self.k, self.relative = measure, queries, k, relative
+    def __init__(self, measure: Measure, queries: Floats, k: int, near: Filter) -> None:
+        self.measure, self.queries, self.k, self.relative = measure, queries, k, near.relative
         self.many = max(_MANY_PER_NEIGHBOR * k * len(queries), _MANY)
-        self.floor = np.full(len(queries), -np.inf)  # the k-th best product is surely no lower
+        self.floor = near.least.copy()  # a row whose product is surely lower is not among the k nearest
         self.seeds, self.rows = np.empty(0, np.intp), np.empty(0, np.intp)
         self.products, self.slack = np.empty(0), np.empty(0)
+        self.offered: list[tuple[Rows, Rows, Floats, Floats]] = []
+        self.waiting = self.enough = 0
 
-    def offer(self, products: torch.Tensor, first: int, numbers: Rows, error: Floats) -> None:
-        """Takes up those of a block [seeds, rows] that may be among the nearest, each off by `error` at most."""
-        n = len(products)
-        floor = self.floor[first : first + n]
-        found = self._reach(products, floor - error)
-        if np.count_nonzero(found) > _MANY_PER_NEIGHBOR * n * self.k and products.shape[1] > self.k:
-            own = products.topk(self.k, dim=1).values[:, -1].double().numpy()
-            surely = np.where(np.isfinite(own), own - error - self.relative * np.abs(own), -np.inf)
-            found = self._reach(products, np.maximum(floor, surely) - error)
-        pairs = np.flatnonzero(found)
-        seeds, columns = np.divmod(pairs, max(products.shape[1], 1))
+    def offer(self, products: torch.Tensor, first: int, numbers: Rows, less: Floats, error: Floats) -> None:
+        """Takes up those of a block [seeds, rows] that may be among the nearest.
+
+        Products are less by `less` than they were, for which nothing below 0 can be, and off by `error` at most.
+        """
+        pairs = np.flatnonzero(_positive(products))
+        if len(pairs) > _MANY_PER_NEIGHBOR * len(products) * self.k and products.shape[1] > self.k:
+            pairs = self._nearest_of(products, first, less, error)
+        seeds, columns = np.divmod(pairs, products.shape[1])
         values = products.view(-1)[torch.from_numpy(pairs)].double().numpy()
         real = values > -np.inf  # not forbidden
         seeds, columns, values = seeds[real], columns[real], values[real]
-        self._keep(
-            np.concatenate([self.seeds, seeds + first]),
-            np.concatenate([self.rows, numbers[columns]]),
-            np.concatenate([self.products, values]),
-            np.concatenate([self.slack, error[seeds] + self.relative * np.abs(values)]),
-        )
-        if len(self.seeds) > self.many:
+        slack = error[seeds] + self.relative * np.abs(values)
+        self.offered.append((seeds + first, numbers[columns], values + less[seeds], slack))
+        self.waiting += len(seeds)
+        if self.waiting > self.many:
             self.prune()
 
-    def _reach(self, products: torch.Tensor, least: Floats) -> npt.NDArray[np.bool_]:
-        """[seeds, rows]: which products plus their relative error reach a number, rounded so that none is missed."""
-        least = least / np.where(least > 0, 1 + self.relative, 1 - self.relative)
+    def _nearest_of(self, products: torch.Tensor, first: int, less: Floats, error: Floats) -> Rows:
+        """The pairs that the block's own k-th best leaves, which raises the floor of its seeds."""
+        own = products.topk(self.k, dim=1).values[:, -1].double().numpy()
+        own = np.where(np.isfinite(own), own - self.relative * np.abs(own), -np.inf)
+        floor = self.floor[first : first + len(products)]
+        np.maximum(floor, own + less - error - _TIE, out=floor)
+        least = floor - error - less
+        least /= np.where(least > 0, 1 + self.relative, 1 - self.relative)
         below = torch.from_numpy(least).to(products.dtype)
         below = below.nextafter(torch.tensor(-torch.inf, dtype=products.dtype))
-        return (products >= below[:, None]).numpy()
+        return np.flatnonzero((products >= below[:, None]).numpy())
 
     def prune(self) -> None:
-        """Drops what cannot be among the nearest any more; compares in float64 when too much is in doubt."""
-        self._raise_floor()
-        self._select(self.products + self.slack >= self.floor[self.seeds])
+        """Drops what cannot be among the nearest any more, where that is worth it; settles what is too much."""
+        if self.waiting <= self.enough:
+            return
+        self._gather()
+        self._drop()
         if len(self.seeds) > self.many:
             self._thin()
         if len(self.seeds) > self.many:
             self._settle()
+        self.waiting, self.enough = len(self.seeds), min(int(_MORE * len(self.seeds)), self.many)
 
     def result(self) -> tuple[Rows, Floats]:
         """[seeds, k] rows and distances."""
+        self._gather()
+        self._drop()
         self._settle()
         shape = (len(self.queries), self.k)
         distances = np.round(self.measure.constant - self.products, DECIMALS)
         return self.rows.reshape(shape), distances.reshape(shape)
 
+    def _gather(self) -> None:
+        kept = (self.seeds, self.rows, self.products, self.slack)
+        self._keep(*map(np.concatenate, zip(kept, *self.offered, strict=True)))
+        self.offered.clear()
+
     def _settle(self) -> None:
         """Computes what is in doubt in float64, and keeps the k nearest of each seed."""
-        doubt = np.flatnonzero(self.slack > 0)
-        exact = self.measure.exact(self.queries, self.seeds[doubt], self.rows[doubt])
-        if (np.abs(exact - self.products[doubt]) > self.slack[doubt]).any():
-            raise RuntimeError("products are less exact than their format is: is a faster precision switched on?")
-        self.products[doubt], self.slack[doubt] = exact, 0.0
+        if self.relative:
+            self._refine(self.measure.near, self.measure.error(self.queries))
+        self._refine(self.measure.exact, np.zeros(len(self.queries)))
         distances = np.round(self.measure.constant - self.products, DECIMALS)
         order = np.lexsort((self.rows, distances, self.seeds))
         self._select(order[ranks(self.seeds[order]) < self.k])
-        self._raise_floor()
+
+    def _refine(self, products: Callable[[Floats, Rows, Rows], Floats], error: Floats) -> None:
+        """Computes what is known less exactly than by the error [seeds], and drops what that shows to be too far."""
+        doubt = np.flatnonzero(self.slack > error[self.seeds])
+        seeds = self.seeds[doubt]
+        better = products(self.queries, seeds, self.rows[doubt])
+        if (np.abs(better - self.products[doubt]) > self.slack[doubt] + error[seeds]).any():
+            raise RuntimeError("products are less exact than their format is: is a faster precision switched on?")
+        self.products[doubt], self.slack[doubt] = better, error[seeds]
+        self._drop()
 
     def _thin(self) -> None:
         """Keeps the first k rows of those that are one vector: templates make many, and all are as near to a seed."""
@@ -144,11 +168,19 @@ class _Best:
         pairs = (self.seeds * (groups.max(initial=0) + 1) + groups)[order]
         self._select(np.sort(order[ranks(pairs) < self.k]))
 
-    def _raise_floor(self) -> None:
+    def _drop(self) -> None:
+        """Raises the floor to the k-th highest of what products surely reach, and drops what cannot reach it."""
         lower = self.products - self.slack
-        order = np.lexsort((-lower, self.seeds))
-        kth = order[ranks(self.seeds[order]) == self.k - 1]
-        self.floor[self.seeds[kth]] = np.maximum(self.floor[self.seeds[kth]], lower[kth])
+        lowest = lower.min(initial=0.0)
+        span = 1.0 + lower.max(initial=0.0) - lowest
+        keys = self.seeds * span + (lower - lowest)  # in the order of seeds, then of products
+        keys.sort()
+        counts = np.bincount(self.seeds, minlength=len(self.queries))
+        full = np.flatnonzero(counts >= self.k)
+        kth = keys[np.cumsum(counts)[full] - self.k] - full * span + lowest
+        rounded = 4 * np.spacing((len(self.queries) + 1) * span)
+        self.floor[full] = np.maximum(self.floor[full], kth - rounded - _TIE)
+        self._select(self.products + self.slack >= self.floor[self.seeds])
 
     def _select(self, kept: Rows | npt.NDArray[np.bool_]) -> None:
         self._keep(self.seeds[kept], self.rows[kept], self.products[kept], self.slack[kept])
@@ -159,8 +191,6 @@ class _Best:
 
 def _forbid(products: torch.Tensor, first: int, numbers: Rows, barred: Barred) -> None:
     """Puts the products of the pairs that are barred out of reach."""
-    if not len(numbers):
-        return
     low, high = np.searchsorted(barred.pair_rows, [numbers[0], numbers[-1] + 1])
     seeds, rows = barred.pair_seeds[low:high] - first, barred.pair_rows[low:high]
     columns = np.searchsorted(numbers, rows)
@@ -174,9 +204,21 @@ def ranks(groups: Rows) -> Rows:
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
+def _positive(products: torch.Tensor) -> npt.NDArray[np.bool_]:
+    """Which numbers have no sign: as integers they are compared several times as fast."""
+    integers = {torch.bfloat16: torch.int16, torch.float32: torch.int32}[products.dtype]
+    return products.view(integers).numpy() >= 0
+
+
+def _blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Where blocks start and stop: the first is small, and tells the others what is far."""
+    bounds = [0, *range(min(_FEWEST_ROWS, n), n, rows), n]
+    return pairwise(bounds)
+
+
 def _rows_at_once(width: int, memory_mb: int) -> int:
-    """Rows of the gallery in a block: their vectors twice, their products with a chunk of seeds, and a mark of each."""
-    each = 8 * width + 5 * _SEEDS_AT_ONCE
+    """Rows of the gallery in a block: their vectors, their products with a chunk of seeds, and a mark of each."""
+    each = 4 * width + 5 * _SEEDS_AT_ONCE
     return max(_FEWEST_ROWS, min(_MOST_ROWS, memory_mb * 2**20 // each))
 
 
