@@ -6,7 +6,6 @@ they are the scientific choices of a run, so a recipe names them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +30,7 @@ from chexalign.recipe_blocks import (
     LoraSpec,
     SFTSpec,
     TrainSpec,
+    check_arm_names,
     given,
     mistake,
 )
@@ -71,7 +71,6 @@ __all__ = [
 SplitName = Literal["sft", "prefer", "validation", "test"]
 NormalizerName = Literal["raw", "chexalign-clean", "chexalign-struct-filter"]
 
-_RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 _SLUG = r"^[a-z0-9_-]+$"
 
 
@@ -348,7 +347,6 @@ class Recipe(Block):
     def _mines_what_is_learned(cls, mine: MineSpec | None, info: ValidationInfo) -> MineSpec | None:
         if mine is None or "questions" not in info.data:
             return mine
-        _check_arm_names(mine.arms)
         questions: QuestionsSpec | None = info.data["questions"]
         if mine.collection not in ({c.source for c in questions.collections if c.sft} if questions else set()):
             raise mistake(
@@ -361,11 +359,11 @@ class Recipe(Block):
     @classmethod
     def _arm_names(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
         mine: MineSpec | None = info.data.get("mine")
-        if not arms and mine is None:
+        if not arms and mine is None and "mine" in info.data:  # else what is wrong with it is told
             raise mistake("names no preference run, and nothing is mined", "name an arm, or give a block `mine`")
         if both := sorted(arms.keys() & (mine.arms.keys() if mine else set())):
             raise mistake(f"has an arm named {both[0]!r}, as mine.arms has", "give every policy a name of its own")
-        _check_arm_names(arms)
+        check_arm_names(arms)
         check_names((judge for arm in arms.values() for judge in arm.judge.tables), once=False)
         return arms
 
@@ -416,6 +414,8 @@ class Recipe(Block):
         kept["sample"] = self.sample.substance()
         for name, arm in self.arms.items():
             kept["arms"][name]["judge"] = arm.judge.substance()
+        if self.mine is not None:
+            kept["mine"] = self.mine.substance()
         kept["evaluate"]["metrics"] = [metric.substance() for metric in self.evaluate.metrics]
         numerics = {**self.compute.numerics(), **self.compute.generation()} if self.compute else {}
         return {**kept, "compute": numerics} if numerics else kept
@@ -471,14 +471,6 @@ def _arm_name(base: dict[str, Any]) -> str:
         return f"{algorithm}_{folder_name(JudgeSpec.model_validate(judge))}"
     except (KeyError, ValueError):
         return "train"
-
-
-def _check_arm_names(arms: Iterable[str]) -> None:
-    for name in arms:
-        if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
-            raise mistake(
-                f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
-            )
 
 
 def _need_studies(info: ValidationInfo, split: str, block: str) -> None:

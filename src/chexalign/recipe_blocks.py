@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import (
@@ -34,6 +35,8 @@ OPTIONAL_PARAMETERS: dict[str, tuple[str, ...]] = {
 """The parameters that each algorithm takes besides; it takes none of another's."""
 
 OWN_PARAMETERS = ("beta", "alpha", "tau", "lambda", "reduction", "lambda_c", "lambda_r", "label_smoothing")
+
+_RESERVED = ("sft", "sft_shuffled", "base", "reference")  # policies of every run, and the radiologist's text
 
 
 class Block(BaseModel):
@@ -230,3 +233,12 @@ def listed(names: tuple[str, ...]) -> str:
 def mistake(problem: str, fix: str) -> PydanticCustomError:
     """The error for a value that cannot be right, and what to do about it."""
     return PydanticCustomError("mistake", "{problem}", {"problem": problem, "fix": fix})
+
+
+def check_arm_names(arms: Iterable[str]) -> None:
+    """Raises: a mistake for a name that cannot be a folder's, or is that of a policy of every run."""
+    for name in arms:
+        if name in _RESERVED or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
+            raise mistake(
+                f"has an arm named {name!r}", f"use lower-case letters, digits, _ and -; not {', '.join(_RESERVED)}"
+            )

@@ -6,14 +6,14 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from chexalign.errors import UserError
-from chexalign.recipe import Arm, Block, Recipe
+from chexalign.recipe import Block, Recipe
 
 Key = tuple[str | int, ...]
 
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
     what: str
     why: str
     fix: str
-    missing: bool = False
+    kind: Literal["wrong", "unknown", "missing"] = "wrong"
 
 
 def user_error(errors: Sequence[ErrorDetails], source: Written) -> UserError:
@@ -69,7 +69,13 @@ def user_error(errors: Sequence[ErrorDetails], source: Written) -> UserError:
         problem = _problem(error, source)
         problems.setdefault(problem.key, problem)
     # a misspelt key is told before the key that is missing because of it
-    first, *others = sorted(problems.values(), key=lambda problem: (problem.line, problem.missing))
+    misspelt = {problem.key[:-1]: problem.line for problem in problems.values() if problem.kind == "unknown"}
+
+    def place(problem: Problem) -> tuple[int, bool]:
+        missing = problem.kind == "missing"
+        return max(problem.line, misspelt.get(problem.key[:-1], 0) if missing else 0), missing
+
+    first, *others = sorted(problems.values(), key=place)
     more = f" ({len(others)} more: {', '.join(dotted(p.key) for p in others)})" if others else ""
     return UserError(first.what, first.why, first.fix + more)
 
@@ -81,31 +87,41 @@ def dotted(key: Key) -> str:
 
 def field_at(key: Key) -> FieldInfo | None:
     """The field of the recipe that the key names; None where the key names none."""
-    found: FieldInfo | None = None
-    block: type[Block] = Recipe
-    for part in _through_arms(key):
-        if isinstance(part, int):
-            continue
-        field = _fields(block).get(part)
-        if field is None:
-            if found is None or not _is_table(found):
-                return None
-            continue
-        found, block = field, _block_of(field.annotation) or Block
-    return found
+    return _found(key)[0]
 
 
 def valid_keys(key: Key) -> list[str]:
     """The keys that a block takes, in order; those of the file's top level for an empty key."""
     if not key:
         return [name for name in _fields(Recipe) if name != "arms"] + ["judge", "pairs", "train", "arms"]
-    field = field_at(key)
-    if field and _is_table(field) and key[0] != "arms":
-        return list(get_args(get_args(field.annotation)[0]))
-    block = _block_of(field.annotation) if field else None
-    if key[0] == "arms" and len(key) == 2:
-        block = Arm
-    return list(_fields(block)) if block else []
+    _, names = _found(key)
+    return [*names, "train"] if key == ("mine",) else names
+
+
+def _found(key: Key) -> tuple[FieldInfo | None, list[str]]:
+    """The field that the key names, and the keys that may follow it."""
+    found: FieldInfo | None = None
+    names: list[str] = []
+    block: type[Block] | None = Recipe
+    named: type[Block] | None = None  # what a table holds, whose names are free
+    for part in _through_arms(key):
+        if isinstance(part, int):
+            continue
+        if named:
+            block, named = named, None
+            names = list(_fields(block))
+            continue
+        field = _fields(block).get(part) if block else None
+        if field is not None:
+            found, block, table = field, _block_of(field.annotation), _table(field.annotation)
+            names = list(get_args(get_args(table)[0])) if table else list(_fields(block)) if block else []
+            if table:
+                block, named = None, block
+        elif block or found is None or not _table(found.annotation):
+            return None, []
+        else:
+            names = []
+    return found, names
 
 
 def _problem(error: ErrorDetails, source: Written) -> Problem:
@@ -118,9 +134,11 @@ def _problem(error: ErrorDetails, source: Written) -> Problem:
         line, at = 0, "--set"
     kind = error["type"]
     if kind in ("extra_forbidden", "invalid_key") or (kind == "literal_error" and "[key]" in error["loc"]):
-        return Problem(written, line or 0, f"{at}: unknown key {dotted(written)}", *_unknown(written))
+        return Problem(written, line or 0, f"{at}: unknown key {dotted(written)}", *_unknown(written), "unknown")
     if kind in ("missing", "missing_choice"):
-        return Problem(written, line or 1 << 30, f"{at}: {dotted(written)} is missing", *_missing(written, error), True)
+        return Problem(
+            written, line or 1 << 30, f"{at}: {dotted(written)} is missing", *_missing(written, error), "missing"
+        )
     if kind == "mistake":
         context = error.get("ctx", {})
         return Problem(
@@ -180,6 +198,8 @@ def _shown(value: Any) -> str:
 
 
 def _through_arms(key: Key) -> Key:
+    if key[:2] == ("mine", "train"):
+        return ("mine", "arms", "", *key[1:])
     return ("arms", "", *key) if key[:1] in (("judge",), ("pairs",), ("train",)) else key
 
 
@@ -187,8 +207,11 @@ def _fields(block: type[Block]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in block.model_fields.items()}
 
 
-def _is_table(field: FieldInfo) -> bool:
-    return str(field.annotation).startswith("dict[")
+def _table(annotation: Any) -> Any:
+    """The type of a table, such as dict[str, float], where a value can be one; else None."""
+    if get_origin(annotation) is dict:
+        return annotation
+    return next((table for table in map(_table, get_args(annotation)) if table), None)
 
 
 def _block_of(annotation: Any) -> type[Block] | None:

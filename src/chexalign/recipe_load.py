@@ -55,11 +55,12 @@ class Source:
             if not isinstance(arms, dict):
                 return inherited
             own = inherited[0] == "judge" and self._given(("arms", key[1], "judge"))
-            own = own or (inherited[-1] in OWN_PARAMETERS and self._other_algorithm(key[1]))
+            own = own or (inherited[-1] in OWN_PARAMETERS and self._other_algorithm(key[1], ()))
             if not own and not self._given(key) and self._given(inherited[:1]):
                 return inherited
         if key[:2] == ("mine", "arms") and key[3:4] == ("train",) and not self._given(key):
-            return ("mine", *key[3:]) if self._given(("mine", *key[3:5])) else key
+            own = key[-1] in OWN_PARAMETERS and self._other_algorithm(key[2], ("mine",))
+            return ("mine", *key[3:]) if not own and self._given(("mine", "train")) else key
         if key == ("evaluate", "max_new_tokens") and not self._given(key) and self._given(("sample", key[1])):
             return ("sample", key[1])
         return key
@@ -75,10 +76,9 @@ class Source:
             return "--set"
         return f"recipe line {self.lines[key]}" if key in self.lines else "default"
 
-    def _other_algorithm(self, arm: str | int) -> bool:
-        train, mine = self.raw.get("train"), self.raw["arms"].get(arm)
-        blocks = [train, mine.get("train") if isinstance(mine, dict) else None]
-        first, second = [block.get("algorithm") if isinstance(block, dict) else None for block in blocks]
+    def _other_algorithm(self, arm: str | int, block: Key) -> bool:
+        """Whether an arm names an algorithm of its own, other than that of the block which holds `train` and `arms`."""
+        first, second = (_at(self.raw, (*block, *key, "algorithm")) for key in (("train",), ("arms", arm, "train")))
         return second is not None and second != first
 
     def _given(self, key: Key) -> bool:
@@ -127,9 +127,9 @@ def validate(source: Source) -> Recipe:
 
 def explain(recipe: Recipe, source: Source) -> list[Row]:
     """One row per value of the recipe, in the recipe's order; `recipe` is that of `source`."""
-    rows = []
+    rows, several = [], isinstance(source.raw.get("arms"), dict)
     for key, value in _leaves(recipe, ()):
-        shown = key if isinstance(source.raw.get("arms"), dict) else source.written(key)
+        shown = key if several or key[0] == "mine" else source.written(key)
         found = field_at(key)
         rows.append(Row(dotted(shown), value, source.origin(key), (found.description or "") if found else ""))
     return rows
@@ -225,18 +225,33 @@ def _override(raw: dict[str, Any], text: str) -> Key:
 
 
 def _need_effect(raw: dict[str, Any], key: Key, text: str) -> None:
-    """Refuses an override of `judge`, `pairs` or `train` that would change nothing, since each arm has its own."""
-    arms = raw.get("arms")
-    if key[0] not in ("judge", "pairs", "train") or not isinstance(arms, dict) or not arms:
+    """Refuses an override of what arms share that would change nothing, since no arm takes it over."""
+    block: Key = key[:1] if key[:2] == ("mine", "train") else ()
+    name = key[len(block)]
+    if name not in ("judge", "pairs", "train"):
         return
-    own = key[:1] if key[0] == "judge" else key  # an arm's judge replaces the whole of it
-    value = _at(raw, own)
-    if all(_replaces(_at(arm, own), None if own == ("judge",) else value) for arm in arms.values()):
+    arms = _at(raw, (*block, "arms"))
+    if not block and not arms and isinstance(raw.get("mine"), dict) and not raw.keys() >= {"judge", "pairs", "train"}:
+        raise UserError(
+            f"--set {text}",
+            "no policy of the recipe learns from candidates, all learn from mined questions, so this would change "
+            "nothing",
+            f"set it for those: --set mine.{text}" if name == "train" else f"leave it out, or set {_MISSING}",
+        )
+    if not isinstance(arms, dict) or not arms:
+        return
+    own = key[:1] if name == "judge" else key[len(block) :]  # an arm's judge replaces the whole of it
+    value = None if name == "judge" else _at(raw, key)
+    if all(_replaces(_at(arm, own), value) for arm in arms.values()):
         raise UserError(
             f"--set {text}",
             f"every arm of the recipe has its own {dotted(own)}, so this would change nothing",
-            f"set it for an arm, for example --set arms.{next(iter(arms))}.{text}",
+            f"set it for an arm, for example --set {dotted((*block, 'arms'))}.{next(iter(arms))}."
+            f"{text[len(dotted(block)) + 1 :] if block else text}",
         )
+
+
+_MISSING = "judge, pairs and train, which make a preference run"
 
 
 def _at(block: Any, key: Key) -> Any:
@@ -263,4 +278,5 @@ def _leaves(block: Block, key: Key) -> Iterator[tuple[Key, Any]]:
             for arm, spec in value.items():
                 yield from _leaves(spec, (*here, arm))
         elif value is not None or here[-1] not in OWN_PARAMETERS:
-            yield here, block.model_dump(mode="json", by_alias=True).get(info.alias or name)
+            young = value if isinstance(value, str | int | float) else None  # a default that is not written, see blocks
+            yield here, block.model_dump(mode="json", by_alias=True).get(info.alias or name, young)

@@ -7,17 +7,21 @@ have no default: the published code leaves them open, so a recipe names them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from chexalign.recipe_blocks import OWN_PARAMETERS, Block, TrainSpec, mistake
+from chexalign.recipe_blocks import OWN_PARAMETERS, Block, TrainSpec, check_arm_names, mistake
 from chexalign.recipe_engines import EndpointSpec
 
 Aggregate = Literal["mean", "geometric_mean", "minimum"]
 Span = Literal["answer", "output"]
 Select = Literal["mined", "random", "confidence", "similarity"]
 Modality = Literal["question", "rationale", "image", "findings"]
+Likeness = Annotated[
+    Annotated[str, Tag("[one]")] | Annotated[dict[Modality, float], Tag("[several]")],
+    Discriminator(lambda value: "[several]" if isinstance(value, dict) else "[one]"),
+]
 SFT_AGAIN = "sft"  # as an algorithm: the right answers alone, as in SFT
 
 
@@ -35,8 +39,12 @@ class EncodersSpec(Block):
         default="policy", description="what encodes questions and rationales"
     )
     image: Literal["policy", "open_clip"] = Field(default="policy", description="what encodes images")
-    text_folder: Path | None = Field(default=None, description="folder of the text encoder, unless it is the policy")
-    image_folder: Path | None = Field(default=None, description="folder of the image encoder, unless it is the policy")
+    text_folder: Path | None = Field(
+        default=None, validate_default=True, description="folder of the text encoder, unless it is the policy"
+    )
+    image_folder: Path | None = Field(
+        default=None, validate_default=True, description="folder of the image encoder, unless it is the policy"
+    )
 
     @field_validator("text_folder", "image_folder")
     @classmethod
@@ -89,6 +97,11 @@ class CounterfactualSpec(Block):
             )
         return endpoint
 
+    def substance(self) -> dict[str, Any]:
+        """The block as plain values, less how the server is reached."""
+        kept: dict[str, Any] = self.model_dump(mode="json", exclude={"endpoint"})
+        return kept | ({"endpoint": [self.endpoint.model, self.endpoint.extra_body]} if self.endpoint else {})
+
 
 class MinedArm(Block):
     """One training on questions of a mined set."""
@@ -99,6 +112,14 @@ class MinedArm(Block):
         examples=["mined"],
     )
     train: TrainSpec = Field(description="how the policy learns; the algorithm `sft` learns the right answers alone")
+
+    @field_validator("train")
+    @classmethod
+    def _sft_has_none(cls, train: TrainSpec) -> TrainSpec:
+        given = [name.rstrip("_") for name in train.parameters()] + ["label_smoothing"] * bool(train.label_smoothing)
+        if train.algorithm == SFT_AGAIN and given:
+            raise mistake(f"gives {given[0]}, and {SFT_AGAIN} learns right answers as they are", f"remove {given[0]}")
+        return train
 
 
 class MineSpec(Block):
@@ -115,9 +136,7 @@ class MineSpec(Block):
         description="which failures come first", examples=["most_confident_wrong"]
     )
     seeds: int = Field(ge=1, description="failures that are expanded", examples=[400])
-    likeness: str | dict[Modality, float] = Field(
-        description="a published combination, or a weight per modality", examples=["q+e+d+v"]
-    )
+    likeness: Likeness = Field(description="a published combination, or a weight per modality", examples=["q+e+d+v"])
     k: int = Field(default=10, ge=1, description="neighbors of each seed")
     order: Literal["rank", "distance"] = Field(default="rank", description="order in which neighbors are taken")
     own: Literal["item", "patient"] = Field(
@@ -143,23 +162,36 @@ class MineSpec(Block):
     @classmethod
     def _fold_arms(cls, raw: Any) -> Any:
         """Folds `train`, which the file writes once, into the arms."""
-        if not isinstance(raw, dict) or "train" not in raw or not isinstance(raw.get("arms"), dict):
+        if not isinstance(raw, dict) or "train" not in raw:
             return raw
         kept = {key: value for key, value in raw.items() if key != "train"}
-        arms = {
-            name: {**arm, "train": merge_train(arm.get("train"), raw["train"])} if isinstance(arm, dict) else arm
-            for name, arm in raw["arms"].items()
-        }
-        return {**kept, "arms": arms}
+        if isinstance(raw.get("arms"), dict):
+            kept["arms"] = {name: _with_train(arm, raw["train"]) for name, arm in raw["arms"].items()}
+        return kept
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_names(cls, arms: dict[str, MinedArm]) -> dict[str, MinedArm]:
+        check_arm_names(arms)
+        return arms
 
     @property
     def selects(self) -> list[Select]:
         """The sets that some arm learns from, each once, in the order of the arms."""
         return list(dict.fromkeys(arm.select for arm in self.arms.values()))
 
+    def substance(self) -> dict[str, Any]:
+        """The block as plain values, less what changes no result."""
+        return {**self.model_dump(mode="json", by_alias=True), "counterfactual": self.counterfactual.substance()}
+
     def baselines(self) -> list[str]:
         """The arms that are there to be compared with: those that learn from a draw at random."""
         return [name for name, arm in self.arms.items() if arm.select == "random"]
+
+
+def _with_train(arm: Any, base: Any) -> Any:
+    arm = {} if arm is None else arm
+    return {**arm, "train": merge_train(arm.get("train"), base)} if isinstance(arm, dict) else arm
 
 
 def merge_train(mine: Any, base: Any) -> Any:

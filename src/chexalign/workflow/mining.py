@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from chexalign import atomic
 from chexalign.data.questions import TRAIN
 from chexalign.policy.base import Decoding
-from chexalign.recipe import CollectionSpec, MinedArm, MineSpec
+from chexalign.privacy import check_license
+from chexalign.recipe import CollectionSpec, EndpointSpec, MinedArm, MineSpec
 from chexalign.run_folder import SFT
 from chexalign.stage import run_parts
 from chexalign.store import Manifest
@@ -107,7 +108,7 @@ class Mining(Stages):
 
         sets, spec = self.mined(), self._mine.counterfactual
         if spec.endpoint is not None:
-            self._may_go_to(spec.endpoint)
+            self._questions_may_go_to(spec.endpoint)
         ids = sorted({item.question_id for name in sets for item in self.run.mined(name).iter_rows()})
         worker = CounterfactualWorker(
             run=self.run,
@@ -120,7 +121,7 @@ class Mining(Stages):
             max_images=self.recipe.policy.max_images,
         )
         inputs = {"answers": self.mine_answers(), "questions": self.questions(self._mined_collection), **sets}
-        key = self.key("counterfactuals", inputs, spec, {"generator": worker.version})
+        key = self.key("counterfactuals", inputs, spec.substance(), {"generator": worker.version})
         manifest = run_parts(
             self.run.counterfactuals,
             worker,
@@ -130,6 +131,13 @@ class Mining(Stages):
             label="mine: wrong answers",
         )
         return with_account(self.run.counterfactuals, manifest)
+
+    def _questions_may_go_to(self, endpoint: EndpointSpec) -> None:
+        """Raises: UserError for a server that may not have the questions, by their own terms."""
+        table = self.run.questions(self._mine.collection)
+        parts = range(self.questions(self._mined_collection).parts)
+        for license_ in sorted({license_ for i in parts for license_ in table.column(i, "license")}):
+            check_license(endpoint.url, license_, endpoint_is_mine=endpoint.endpoint_is_mine)
 
     @once
     def mined_pairs(self, name: str, arm: MinedArm) -> Manifest:
