@@ -54,7 +54,8 @@ def settings(tmp_path, monkeypatch):
         "arms={dpo: {judge: letters, pairs: {rule: best_worst}, train: {algorithm: dpo, beta: 0.1, "
         "learning_rate: 1.0e-3, global_batch: 4}}}",
         "evaluate.metrics=[chexpert, rouge_l]",
-        f"questions={{collections: [{{{source}, sft: 20}}], scoring: [generation, likelihood], max_new_tokens: 8}}",
+        f"questions={{collections: [{{{source}, sft: 20}}], scoring: [generation, likelihood], max_new_tokens: 8, "
+        "confidence: {aggregate: mean, span: output}}",
     )
     return [part for setting in given for part in ("--set", setting)]
 
@@ -94,7 +95,14 @@ def test_questions_are_learned_from_and_asked(settings, runs_folder, capsys):
     assert by["task.view.by_likelihood", "dpo", "sft"].n == 24
     assert by["task.mean.accuracy", "dpo", "sft"].low is not None
     assert {v.metric for v in numbers.tax} == {"task.view.accuracy", "task.mean.accuracy"}
-    assert "task.view.accuracy" in {c.metric for c in numbers.comparisons}
+    assert {"task.view.accuracy", "vqa.basic.accuracy"} <= {c.metric for c in numbers.comparisons}
+    assert by["vqa.choose.accuracy", "sft", None].value == by["task.view.accuracy", "sft", None].value
+    assert by["vqa.all.accuracy", "dpo", "sft"].n == 24
+    assert {(c.ece.policy, c.group, c.ece.n) for c in numbers.calibration} == {
+        (policy, group, 24) for policy in ("sft", "dpo") for group in ("all", "basic", "choose")
+    }
+    assert by["vqa.basic.ece", "dpo", "sft"].low is not None
+    assert all(a.token_logps for a in answers if a.scoring == "generation")
     assert by["verbosity_vs_sft", "dpo", None].n == 4
     assert [v.judge for v in numbers.length] == ["letters"]
     assert json.loads(run.estimates.read_text())["references"] == run.normalizer == "raw"

@@ -10,7 +10,7 @@ from chexalign.errors import UserError
 from chexalign.evaluate.labels import label_table
 from chexalign.evaluate.numbers import Numbers, add_answers, add_reports
 from chexalign.evaluate.reports import PolicyResults, Truth, measure
-from chexalign.run_folder import SHUFFLED, RunFolder
+from chexalign.run_folder import SFT, SHUFFLED, RunFolder
 from chexalign.stage import StageKey
 from chexalign.types import Estimate
 
@@ -55,11 +55,12 @@ def write_estimates(
     judges: Sequence[str],
     learned_from: Mapping[str, str],
     questions: Any = None,
+    baselines: Sequence[str] = (SFT,),
 ) -> list[Estimate]:
     """The estimates of a run, computed unless estimates.json holds those of this key.
 
     `spec` is the EvaluateSpec and `questions` the QuestionsSpec of the recipe, if it has one; `learned_from` has the
-    judge of each policy that learned from one.
+    judge of each policy that learned from one, and answers are compared with those of `baselines` by type of question.
     """
     if run.estimates.is_file() and atomic.read_json(run.estimates)["fingerprint"] == key.fingerprint:
         return read_estimates(run)
@@ -68,7 +69,7 @@ def write_estimates(
     add_reports(numbers, truth, results, spec=spec, judges=judges, learned_from=learned_from, seed=key.seed)
     if questions is not None:
         asked = [name for name in policies if name != SHUFFLED]  # the control is asked nothing
-        add_answers(numbers, run, questions, spec=spec, policies=asked, seed=key.seed)
+        add_answers(numbers, run, questions, spec=spec, policies=asked, seed=key.seed, baselines=baselines)
     about = {"fingerprint": key.fingerprint, "references": run.normalizer}
     atomic.write_json(run.estimates, about | numbers.plain())
     return numbers.estimates

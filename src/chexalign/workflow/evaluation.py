@@ -130,8 +130,16 @@ class Workflow(Preference):
         key = self.key("estimates", metrics, spec, *asked)
         names = [folder_name(judge) for judge in judges]
         own = {name: folder_name(arm.judge) for name, arm in self.recipe.resolved_arms().items()}
+        mine = self.recipe.mine
         return write_estimates(
-            self.run, key, spec=spec, policies=self.policies, judges=names, learned_from=own, questions=block
+            self.run,
+            key,
+            spec=spec,
+            policies=self.policies,
+            judges=names,
+            learned_from=own,
+            questions=block,
+            baselines=[SFT, *(mine.baselines() if mine else ())],
         )
 
     @property
