@@ -288,7 +288,6 @@ class Recipe(Block):
         validate_default=True,
         description="supervised fine-tuning before sampling; required for the tiny policy",
     )
-    sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
     questions: QuestionsSpec | None = Field(
         default=None,
         description="questions about images, to learn from and to be asked",
@@ -299,6 +298,7 @@ class Recipe(Block):
         description="hard questions, and the policies that learn from them",
         examples=["{collection: openi-phantom-questions, ...}"],
     )
+    sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
     arms: dict[str, Arm] = Field(
         description="preference runs over the same candidates",
         examples=["{dpo_label: {judge: chexpert}}"],
@@ -333,13 +333,14 @@ class Recipe(Block):
         if sft is None and policy is not None and policy.model == "tiny":
             raise PydanticCustomError("missing_choice", "the tiny policy writes reports only after SFT", {})
         if sft is not None:
-            _need_studies(info, "sft", "sft")
+            _need_studies(info, "sft")
         return sft
 
     @field_validator("sample", "evaluate")
     @classmethod
     def _split_studies(cls, spec: SampleSpec | EvaluateSpec, info: ValidationInfo) -> SampleSpec | EvaluateSpec:
-        _need_studies(info, spec.split, str(info.field_name))
+        if info.field_name == "evaluate" or info.data.get("mine") is None:  # who only mines draws no candidates
+            _need_studies(info, spec.split)
         return spec
 
     @field_validator("mine")
@@ -364,6 +365,8 @@ class Recipe(Block):
         if both := sorted(arms.keys() & (mine.arms.keys() if mine else set())):
             raise mistake(f"has an arm named {both[0]!r}, as mine.arms has", "give every policy a name of its own")
         check_arm_names(arms)
+        if arms and "sample" in info.data:
+            _need_studies(info, info.data["sample"].split)
         check_names((judge for arm in arms.values() for judge in arm.judge.tables), once=False)
         return arms
 
@@ -473,7 +476,7 @@ def _arm_name(base: dict[str, Any]) -> str:
         return "train"
 
 
-def _need_studies(info: ValidationInfo, split: str, block: str) -> None:
+def _need_studies(info: ValidationInfo, split: str) -> None:
     data = info.data.get("data")
     if data is not None and not data.split.get(split):
         raise mistake(f"works on the split {split!r}, which has no studies", f"give data.split.{split} a number")

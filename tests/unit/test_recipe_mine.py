@@ -141,6 +141,16 @@ def test_a_recipe_without_arms_needs_a_block_mine(write):
     assert "names no preference run, and nothing is mined" in problem(path).what
 
 
+def test_studies_to_draw_candidates_for_are_needed_where_candidates_are_drawn(write):
+    assert load_recipe(write("prefer: 40, ", "")).sample.split == "prefer"
+    arm = "judge: chexpert\npairs: {rule: best_worst}\ntrain: {algorithm: dpo, beta: 0.5, learning_rate: 1.0e-4}\nmine:"
+    path = write("mine:", arm)
+    path.write_text(path.read_text().replace("prefer: 40, ", ""))
+    error = problem(path)
+    assert "works on the split 'prefer', which has no studies" in error.what
+    assert "give data.split.prefer" in error.fix
+
+
 def test_an_override_changes_a_value_of_the_block(write):
     recipe = load_recipe(write(), ["mine.seeds=10", "mine.train.beta=0.3", "mine.arms.dpo_random.train.beta=0.4"])
     assert recipe.mine.seeds == 10
