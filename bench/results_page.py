@@ -66,7 +66,7 @@ def page(content: Mapping[str, Any]) -> str:
 def paper_values() -> dict[str, str]:
     """Published numbers by `SYSTEM/METRIC`, as the package quotes them, and lengths of the paper's Table 2."""
     found = {
-        f"{one.system}/{metric}": f"{100 * value:.1f}%" if metric.startswith("task.") else f"{value:.3f}"
+        f"{one.system}/{metric}": f"{value:.1f}%" if one.percent else f"{value:.3f}"
         for one in read_quoted("paper")
         for metric, value in one.values.items()
     }
@@ -108,17 +108,17 @@ def summary(matrix: Matrix) -> str:
 
 
 def counted(matrix: Matrix, claim: Claim) -> str:
-    """`appears: DPO by chexpert (1 of 10); opposite: the rest`, most first."""
+    """`appears: 1 of 10 (DPO by chexpert); opposite: 9 of 10`."""
     found = claim.verdicts(matrix)
     words = [w for w in (APPEARS, MIXED, ABSENT, OPPOSITE, UNKNOWN) if w in found.values()]
     if len(words) == 1:
-        return f"{words[0]} in all {len(found)}"
+        return f"{words[0]}: all {len(found)}"
     parts = []
     for word in words:
         subjects = [subject for subject, of in found.items() if of == word]
-        names = "; ".join(subject_name(matrix, subject) for subject in subjects)
-        parts.append(f"{word} in {len(subjects)} of {len(found)}" + (f" ({names})" if len(subjects) <= 4 else ""))
-    return ", ".join(parts)
+        names = ", ".join(subject_name(matrix, subject) for subject in subjects)
+        parts.append(f"{word}: {len(subjects)} of {len(found)}" + (f" ({names})" if len(subjects) <= 4 else ""))
+    return "; ".join(parts)
 
 
 def subject_name(matrix: Matrix, subject: str) -> str:

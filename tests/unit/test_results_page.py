@@ -126,8 +126,10 @@ def test_every_claim_has_its_section_and_every_table_its_columns():
     assert not re.search(r"[{}]|\bNone\b|\bnan\b", text)
     for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in block.splitlines()}) == 1
-    assert "**Reports grow longer: appears.** Appears in all 10." in text
-    assert "0.249" in text  # the paper's, from the file that `compare --quoted paper` reads
+    assert "**Reports grow longer: appears.** Appears: all 10." in text
+    assert "0.249 to 0.328" in text  # the paper's, from the file that `compare --quoted paper` reads
+    assert "82.2% before and 82.2% after" in text
+    assert "55.8 to 140.2 words" in text
 
 
 def test_what_a_run_did_not_measure_is_told():
@@ -135,7 +137,7 @@ def test_what_a_run_did_not_measure_is_told():
     made["figures"] = {key: f for key, f in made["figures"].items() if "macro" not in key and "seed13.words" not in key}
     matrix = findings.Matrix(made)
     assert {findings.CLAIMS[key].overall(matrix) for key in ("mesh_macro", "words", "shorter")} == {findings.UNKNOWN}
-    assert "not measured in all 10" in results_page.summary(matrix)
+    assert "not measured: all 10" in results_page.summary(matrix)
     results_page.page(made)
 
 
