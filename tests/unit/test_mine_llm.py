@@ -11,6 +11,7 @@ import pytest
 
 from chexalign.engines.endpoint import Client
 from chexalign.errors import UserError
+from chexalign.ids import keyed_seed
 from chexalign.judges import asking
 from chexalign.mine.llm_generator import LlmGenerator, LlmSettings, replies_folder
 from chexalign.mine.llm_prompt import CounterfactualPrompt
@@ -268,8 +269,12 @@ def test_proposals_keep_the_order_of_the_questions_however_long_each_takes(make:
 def test_distinct_proposals_stand_in_the_order_of_their_seeds(make: Made) -> None:
     options = ("a", "b", "c", "d")
     asked = question(answer_type="choose", options=options, answers=("d",), rationale=None)
-    with serve(replies(says("a"), "Hm.", says("b"), says("a"))) as server:
-        generator = make(server, settings={"n": 3, "tries": 2}, concurrency=1)
+    said = {(0, 0): says("a"), (1, 0): "Hm.", (1, 1): says("b"), (2, 0): says("a")}
+    by_seed = {keyed_seed(0, "counterfactual", "q", *at) & 0x7FFFFFFF: text for at, text in said.items()}
+    with serve(
+        lambda body, _: Response(answer(body, [by_seed[body["seed"]]]), delay_s=body["seed"] % 3 / 50)
+    ) as server:
+        generator = make(server, settings={"n": 3, "tries": 2})
         (found,) = generator.propose([asked])
     assert [e.text for e in found.edits] == ["(A) a", "(B) b"]
     assert found.failed is None
