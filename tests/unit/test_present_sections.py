@@ -77,12 +77,25 @@ def test_every_new_metric_has_a_name_and_a_definition():
         ("gain_sd.bertscore-paper", "Gain by BERTScore (paper)"),
         ("chexbert.micro_f1_14", "Micro F1 by CheXbert, 14 labels"),
         ("task.vqa.slake.accuracy", "vqa / slake: accuracy"),
+        ("vqa.region.accuracy", "region: accuracy"),
+        ("vqa.all.macro_f1", "all questions: macro F1"),
+        ("vqa.hallucination", "hallucination rate"),
+        ("vqa.verify.ece", "yes or no: ECE"),
+        ("vqa.basic.relative_gain", "basic: relative gain"),
+        ("vqa.basic.other", "vqa.basic.other"),
         ("verbosity_vs_sft", "Words against sft"),
         ("made-up", "made-up"),
     ],
 )
 def test_names_are_read(name, label):
     assert metric_info(name).label == label
+
+
+def test_which_way_is_better_is_known_of_answers_by_type():
+    names = ("accuracy", "micro_f1", "macro_f1", "relative_gain", "ece")
+    assert [metric_info(f"vqa.open.{name}").better for name in names] == [1, 1, 1, 1, -1]
+    assert metric_info("vqa.hallucination").better == -1
+    assert in_order(["vqa.all.accuracy", "vqa.hallucination", "bertscore"]) == ["bertscore"]
 
 
 def test_the_main_table_stays_short():

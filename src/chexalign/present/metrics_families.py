@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from chexalign.present.metrics_known import BY_NAME, Better, Group, MetricInfo
+from chexalign.present.metrics_answers import task_info, type_info
+from chexalign.present.metrics_known import BY_NAME, Group, MetricInfo
 
 OWN_LABELS = ("chexpert", "mesh", "no_finding")  # F1 in the main table; that of other labelers has a table of its own
 
@@ -17,49 +18,11 @@ _LABEL_F1 = re.compile(r"(?P<judge>[\w-]+)\.f1\.(?P<label>.+)")
 _VERBOSITY = re.compile(r"verbosity_vs_(?P<baseline>\w+)")
 _WIN_RATE = re.compile(r"(?P<judge>[\w-]+)\.(?P<lc>lc_)?win_rate_vs_(?P<baseline>\w+)(\.group_\d+_of_\d+)?")
 _SLOPE = re.compile(r"(?P<what>[\w.-]+)\.per_10_words")
-_TASK = re.compile(r"task\.(?P<group>.+)\.(?P<kind>\w+)")
-_TYPE = re.compile(r"vqa\.((?P<group>\w+)\.)?(?P<kind>\w+)")
 _AGAINST = {"chexpert": "reference", "mesh": "codes"}
 _TRUTH = {
     "chexpert": "the labels that the same rules read in the radiologist's report",
     "mesh": "the codes that people gave the study, which no rule of this package wrote",
 }
-_TASK_KINDS: dict[str, tuple[str, Better, str]] = {
-    "accuracy": ("accuracy", 1, "Share of questions answered right; an answer that cannot be read is not right."),
-    "unread": ("unread", -1, "Share of answers that name no option clearly; they are counted as wrong, never guessed."),
-    "other_order": ("accuracy, options in another order", 1, "The same questions with their options in other orders."),
-    "same_answer": ("same answer in every order", 1, "Share of questions with one and the same answer in all orders."),
-    "by_likelihood": ("accuracy by likelihood", 1, "Accuracy of the most probable option, per token of the option."),
-    "micro_f1": ("micro F1 over options", 1, "F1 of the options named, where any number of them can be right."),
-}
-_TYPE_KINDS: dict[str, tuple[str, Better, str]] = {
-    "accuracy": _TASK_KINDS["accuracy"],
-    "micro_f1": _TASK_KINDS["micro_f1"],
-    "macro_f1": ("macro F1 over options", 1, "The plain mean of the F1 of each option that is right somewhere."),
-    "ece": (
-        "calibration error",
-        -1,
-        "Expected calibration error: how far confidence is from accuracy in ten bins of confidence, averaged over "
-        "answers; above 0 on few answers even of a calibrated policy.",
-    ),
-    "relative_gain": ("gain over the baseline's accuracy", 1, "Difference in accuracy over the baseline's accuracy."),
-    "hallucination": (
-        "hallucinations",
-        -1,
-        "Share of answers that affirm a finding which is absent, among questions of which some answer does.",
-    ),
-}
-_TYPE_NAMES = {
-    "all": "all questions",
-    "basic": "one image",
-    "region": "a place marked on an image",
-    "compare": "two exams",
-    "verify": "yes or no",
-    "choose": "one of the options",
-    "query": "any of a set",
-    "open": "free words",
-}
-_MEAN_TASK = "Mean over the tasks, each counting once."
 
 
 def judge_label(name: str) -> str:
@@ -153,26 +116,6 @@ def cross_judge_info(name: str) -> MetricInfo | None:
         return None
     definition = f"Paired difference by {judge_label(judge)}, in standard deviations of its scores of the baseline."
     return MetricInfo(name, f"Gain by {judge_label(judge)}", "Judges", 1, definition, 2)
-
-
-def task_info(name: str) -> MetricInfo | None:
-    """Answers to questions: `task.view.accuracy`, `task.vqa.SOURCE.PART.unread`."""
-    found = _TASK.fullmatch(name)
-    if found is None or found["kind"] not in _TASK_KINDS:
-        return None
-    kind, better, definition = _TASK_KINDS[found["kind"]]
-    group = "all tasks" if found["group"] == "mean" else found["group"].replace(".", " / ")
-    more = f" {_MEAN_TASK}" if found["group"] == "mean" else ""
-    return MetricInfo(name, f"{group}: {kind}", "Tasks", better, definition + more)
-
-
-def type_info(name: str) -> MetricInfo | None:
-    """Answers by type of question: `vqa.region.accuracy`, `vqa.verify.ece`, `vqa.hallucination`."""
-    found = _TYPE.fullmatch(name)
-    if found is None or found["kind"] not in _TYPE_KINDS or (found["group"] or "all") not in _TYPE_NAMES:
-        return None
-    kind, better, definition = _TYPE_KINDS[found["kind"]]
-    return MetricInfo(name, f"{_TYPE_NAMES[found['group'] or 'all']}: {kind}", "Question types", better, definition)
 
 
 FAMILIES: tuple[Callable[[str], MetricInfo | None], ...] = (

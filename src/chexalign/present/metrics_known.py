@@ -16,7 +16,7 @@ Group = Literal[
     "Length",
     "Judges",
     "Tasks",
-    "Question types",
+    "Types",
 ]
 Better = Literal[-1, 0, 1]
 GROUPS: tuple[Group, ...] = ("Findings", "Text overlap", "Length and form", "Other")
