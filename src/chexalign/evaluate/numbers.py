@@ -121,8 +121,9 @@ def add_answers(
     tests = PairedTests(patients, seed=keyed_seed(seed, "randomization", "tasks"))
     numbers.comparisons += compare_tasks(everything, results, tests, baseline=SFT)
     types = TypeNumbers(typed, by_type, baselines, bootstrap, split)
-    numbers.calibration += types.calibrations()
-    numbers.estimates += types.estimates() + [calibration.ece for calibration in numbers.calibration]
+    calibrations = types.calibrations()
+    numbers.calibration += calibrations
+    numbers.estimates += types.estimates() + [calibration.ece for calibration in calibrations]
     numbers.comparisons += types.comparisons(tests)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -32,10 +33,11 @@ class TypeNumbers:
         """Every number of every policy, and its paired difference from each baseline.
 
         `vqa.GROUP.accuracy` counts what cannot be read as wrong; `.micro_f1` and `.macro_f1` are over the options of
-        questions with any number of right ones, and there an unread answer names nothing; `.ece` stands where answers
-        have a confidence; `.relative_gain` is the difference in accuracy over the baseline's accuracy, on the questions
-        that both answered. `vqa.hallucination` is the share of answers that affirm something absent, among those to
-        questions of which an answer does (`question_types.affirming`); one that cannot be read affirms nothing.
+        questions with any number of right ones, and there an unread answer names nothing; `.relative_gain` is the
+        difference in accuracy over the baseline's accuracy, on the questions that both answered. `vqa.hallucination` is
+        the share of answers that affirm something absent, among those to questions of which an answer does
+        (`question_types.affirming`); one that cannot be read affirms nothing. Of `.ece` only differences are here: its
+        values stand in `calibrations`.
         """
         found = [estimate for one in self.results for estimate in self._of(one)]
         return found + [estimate for mine, theirs in self._pairs() for estimate in self._between(mine, theirs)]
@@ -43,9 +45,9 @@ class TypeNumbers:
     def calibrations(self) -> list[Calibration]:
         """The reliability bins of every policy and type of question, where answers have a confidence."""
         return [
-            self._calibrator(rows, one).calibrate(group, one.sure[rows], one.right[rows])
+            Calibrator(bootstrap, one.name, self.split).calibrate(group, one.sure[rows], one.right[rows])
             for one in self.results
-            for group, rows in self._known(one.sure)
+            for group, rows, bootstrap in self._known(one.sure)
         ]
 
     def comparisons(self, tests: PairedTests) -> list[Comparison]:
@@ -54,8 +56,8 @@ class TypeNumbers:
 
     def _of(self, one: TypeResults) -> Iterator[Estimate]:
         about = {"policy": one.name, "split": self.split}
-        for group, rows in self._known(one.right):
-            yield self.bootstrap.only(rows).mean(one.right[rows], metric=f"vqa.{group}.accuracy", **about)
+        for group, rows, bootstrap in self._known(one.right):
+            yield bootstrap.mean(one.right[rows], metric=f"vqa.{group}.accuracy", **about)
         for group, rows, tables in self._sets(one):
             yield from _renamed(group, self.bootstrap.only(rows).f1(*tables, metric="", **about))
         if (~np.isnan(one.affirmed)).any():
@@ -64,19 +66,20 @@ class TypeNumbers:
 
     def _between(self, mine: TypeResults, theirs: TypeResults) -> Iterator[Estimate]:
         about = {"policy": mine.name, "split": self.split, "baseline": theirs.name}
-        for group, rows in self._known(mine.right, theirs.right):
-            bootstrap, values = self.bootstrap.only(rows), (mine.right[rows], theirs.right[rows])
-            yield bootstrap.difference(*values, metric=f"vqa.{group}.accuracy", **about)
-            yield bootstrap.of_sums(values, _relative_gain, metric=f"vqa.{group}.relative_gain", **about)
+        for group, rows, bootstrap in self._known(mine.right, theirs.right):
+            right, base_right = mine.right[rows], theirs.right[rows]
+            yield bootstrap.difference(right, base_right, metric=f"vqa.{group}.accuracy", **about)
+            yield bootstrap.of_sums((right, base_right), _relative_gain, metric=f"vqa.{group}.relative_gain", **about)
         for group, rows, tables in self._sets(mine, theirs):
             yield from _renamed(group, self.bootstrap.only(rows).f1_difference(*tables, metric="", **about))
-        for group, rows in self._known(mine.sure, theirs.sure):
+        for group, rows, bootstrap in self._known(mine.sure, theirs.sure):
             sides = ((one.sure[rows], one.right[rows]) for one in (mine, theirs))
-            yield self._calibrator(rows, mine).difference(group, *sides, baseline=theirs.name)
+            yield Calibrator(bootstrap, mine.name, self.split).difference(group, *sides, baseline=theirs.name)
         if (~np.isnan(mine.affirmed + theirs.affirmed)).any():
             rows = self.typed.affirmable
-            values = (mine.affirmed[rows], theirs.affirmed[rows])
-            yield self.bootstrap.only(rows).difference(*values, metric="vqa.hallucination", **about)
+            yield self.bootstrap.only(rows).difference(
+                mine.affirmed[rows], theirs.affirmed[rows], metric="vqa.hallucination", **about
+            )
 
     def _pairs(self) -> list[tuple[TypeResults, TypeResults]]:
         by_name = {one.name: one for one in self.results}
@@ -88,22 +91,26 @@ class TypeNumbers:
             if mine.name != name and places.get(mine.name, len(places)) > place
         ]
 
-    def _known(self, *columns: Floats) -> Iterator[tuple[str, Bools]]:
+    @cached_property
+    def _bootstraps(self) -> dict[str, Bootstrap]:
+        """Of each type, made once: the weights of its rows are copied."""
+        return {group: self.bootstrap.only(rows) for group, rows in self.typed.groups.items()}
+
+    def _known(self, *columns: Floats) -> Iterator[tuple[str, Bools, Bootstrap]]:
         """The types of which some question has a value in all columns."""
         known = ~np.isnan(columns).any(axis=0)
-        return ((group, rows) for group, rows in self.typed.groups.items() if (rows & known).any())
+        for group, rows in self.typed.groups.items():
+            if (rows & known).any():
+                yield group, rows, self._bootstraps[group]
 
     def _sets(self, *policies: TypeResults) -> Iterator[tuple[str, Bools, list[Floats]]]:
         """The types of which some question has a set of right options, and tables of what is right and was named."""
         tables, several = [self.typed.right, *(one.named for one in policies)], self.typed.several
-        known = ~np.isnan(tables).any(axis=(0, 2))
+        known: Bools = np.all([~np.isnan(table).any(axis=1) for table in tables], axis=0)
         for group, rows in self.typed.groups.items():
             part = rows[several]
             if known[part].any():
                 yield group, rows & several, [table[part] for table in tables]
-
-    def _calibrator(self, rows: Bools, one: TypeResults) -> Calibrator:
-        return Calibrator(self.bootstrap.only(rows), one.name, self.split)
 
 
 def _renamed(group: str, micro_macro: tuple[Estimate, Estimate]) -> Iterator[Estimate]:
