@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from chexalign.judges.chexpert import FINDINGS, label
 from chexalign.judges.chexpert_rules import Span, placed_mentions, sentences
 from chexalign.judges.graph import Entity, Graph, Relation
 
@@ -46,11 +47,11 @@ _WORDS = tuple((name, re.compile(rf"\b(?:{words})\b")) for name, words in _PLACE
 
 
 class LabelerGraphs:
-    """A `GraphMaker` of rules: 13 findings, each present, absent or uncertain, and some thirty places.
+    """A `GraphMaker` of rules: 13 findings, each present, absent or uncertain, and the places of those not denied.
 
-    A place belongs to the finding of its sentence to which the fewest words lead, to the later one of two, if at most
-    six do; places side by side are one. It sees nothing beyond these words, and a relation does not say whether its
-    finding is there.
+    Of several mentions of a finding the strongest counts, as in `chexpert.label`. A place belongs to the finding of its
+    sentence to which the fewest words lead, to the later one of two, if at most six do; places side by side are one. It
+    sees nothing beyond these words.
     """
 
     version = "labeler"
@@ -64,30 +65,28 @@ class LabelerGraphs:
 
 
 def _graph(text: str) -> Graph:
-    entities: set[Entity] = set()
-    relations: set[Relation] = set()
-    for sentence in sentences(text):
-        found, related = _of_sentence(sentence)
-        entities |= found
-        relations |= related
-    return Graph(frozenset(entities), frozenset(relations))
+    entities: set[Entity] = {
+        (name.lower(), f"{'devices' if name == _DEVICES else 'disorder'}_{_STATES[value]}")
+        for name, value in label(text).items()
+        if value is not None and name in FINDINGS
+    }
+    relations = frozenset(relation for sentence in sentences(text) for relation in _located(sentence))
+    return Graph(frozenset(entities | {(place, _ANATOMY) for _, place, _ in relations}), relations)
 
 
 @lru_cache(maxsize=65536)
-def _of_sentence(sentence: str) -> tuple[frozenset[Entity], frozenset[Relation]]:
-    mentions = [(label, value, span) for (label, value), span in placed_mentions(sentence)]
-    groups = _places(sentence)
-    entities = {(label.lower(), _type(label, value)) for label, value, _ in mentions}
-    entities |= {(name, _ANATOMY) for names, _ in groups for name in names}
-    relations: set[Relation] = set()
-    for names, place in groups:
-        gaps = {span: _gap(sentence, place, span) for _, _, span in mentions}
+def _located(sentence: str) -> tuple[Relation, ...]:
+    """Which of the findings that a sentence does not deny is where."""
+    mentions = [(name, value, span) for (name, value), span in placed_mentions(sentence)]
+    relations: list[Relation] = []
+    for places, at in _places(sentence):
+        gaps = {span: _gap(sentence, at, span) for _, _, span in mentions}
         near = [span for span, gap in gaps.items() if gap <= _NEAR]
         if near:
             nearest = min(near, key=lambda span: (gaps[span], -span[0]))
-            found = {label.lower() for label, _, span in mentions if span == nearest}
-            relations |= {(label, name, _LOCATED) for label in found for name in names}
-    return frozenset(entities), frozenset(relations)
+            found = [name.lower() for name, value, span in mentions if span == nearest and value]
+            relations += ((name, place, _LOCATED) for name in found for place in sorted(places))
+    return tuple(relations)
 
 
 def _places(sentence: str) -> list[tuple[set[str], Span]]:
@@ -101,10 +100,6 @@ def _places(sentence: str) -> list[tuple[set[str], Span]]:
         else:
             groups.append(({name}, span))
     return groups
-
-
-def _type(label: str, value: int) -> str:
-    return f"{'devices' if label == _DEVICES else 'disorder'}_{_STATES[value]}"
 
 
 def _gap(sentence: str, one: Span, other: Span) -> int:
