@@ -34,6 +34,28 @@ arms:
 evaluate: {metrics: [chexpert, bertscore, rouge_l, bleu_4], bootstrap: 1000, level: 0.90}
 """
 
+MINING = """\
+run: mining
+data: {source: openi-phantom, split: {sft: 160, prefer: 40, test: 40}}
+policy: {model: tiny, max_images: 2}
+sft: {epochs: 2, learning_rate: 1.0e-3, global_batch: 16}
+questions:
+  collections: [{source: rsna, sft: 800}, {source: slake}]
+mine:
+  collection: rsna
+  confidence: {aggregate: geometric_mean, span: answer}
+  failures: most_confident_wrong
+  seeds: 20
+  likeness: q+e
+  counterfactual: {own: first}
+  train: {algorithm: dpo, beta: 0.1, learning_rate: 2.0e-4}
+  arms:
+    dpo_mined: {select: mined}
+    dpo_random: {select: random, train: {beta: 0.2}}
+    ipo_mined: {select: mined, train: {algorithm: ipo, tau: 0.3}}
+    sft_mined: {select: mined, train: {algorithm: sft, learning_rate: 1.0e-4}}
+"""
+
 
 def writer(folder: Path) -> Callable[..., Path]:
     """A function that writes the example, with one text in the place of another, and returns its path."""

@@ -7,36 +7,15 @@ import pytest
 from chexalign.recipe import Recipe
 from chexalign.recipe_errors import field_at, valid_keys
 from chexalign.recipe_load import explain, load_recipe, read_source, validate
-from tests.recipes import problem, writer
+from tests.recipes import MINING, problem, writer
 
-EXAMPLE = """\
-run: mining
-data: {source: openi-phantom, split: {sft: 160, prefer: 40, test: 40}}
-policy: {model: tiny, max_images: 2}
-sft: {epochs: 2, learning_rate: 1.0e-3, global_batch: 16}
-questions:
-  collections: [{source: rsna, sft: 800}, {source: slake}]
-mine:
-  collection: rsna
-  confidence: {aggregate: geometric_mean, span: answer}
-  failures: most_confident_wrong
-  seeds: 20
-  likeness: q+e
-  counterfactual: {own: first}
-  train: {algorithm: dpo, beta: 0.1, learning_rate: 2.0e-4}
-  arms:
-    dpo_mined: {select: mined}
-    dpo_random: {select: random, train: {beta: 0.2}}
-    ipo_mined: {select: mined, train: {algorithm: ipo, tau: 0.3}}
-    sft_mined: {select: mined, train: {algorithm: sft, learning_rate: 1.0e-4}}
-"""
 LLM = "{own: first, generator: llm, endpoint: {url: 'http://127.0.0.1:8000/v1', model: m}}"
 
 
 @pytest.fixture
 def write(tmp_path):
     make = writer(tmp_path)
-    return lambda old="", new="": make(old, new, EXAMPLE)
+    return lambda old="", new="": make(old, new, MINING)
 
 
 def test_a_recipe_that_only_mines_has_no_preference_runs(write):
@@ -135,7 +114,7 @@ def test_two_policies_may_not_share_a_name(write):
 
 
 def test_a_recipe_without_arms_needs_a_block_mine(write):
-    lines = EXAMPLE.splitlines()
+    lines = MINING.splitlines()
     path = write()
     path.write_text("\n".join([*lines[: lines.index("mine:")], "arms: {}", ""]))
     assert "names no preference run, and nothing is mined" in problem(path).what

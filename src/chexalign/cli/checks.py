@@ -43,15 +43,26 @@ def check_names(recipe: Recipe) -> None:
 
 
 def check_mining(mine: MineSpec) -> None:
-    """What a block `mine` names: combinations of likeness, and losses.
+    """What a block `mine` names: combinations of likeness, encoders, the prompt of a language model, and losses.
 
-    Raises: UserError for one that is unknown.
+    Raises: UserError for one that is unknown, and for a folder or a file that is not there.
     """
+    from chexalign.mine.llm_prompt import CounterfactualPrompt
     from chexalign.mine.variants import weights_of
     from chexalign.recipe_mine import SFT_AGAIN
 
     for variant in (mine.likeness, *mine.purity):
         weights_of(variant)
+    for name in ("text_folder", "image_folder"):
+        folder = getattr(mine.encoders, name)
+        if folder is not None and not folder.is_dir():
+            raise UserError(
+                f"mine.encoders.{name} is {str(folder)!r}",
+                "there is no such folder, and nothing is downloaded at run time",
+                "give the folder of a model on this machine, or use the encoder `policy`",
+            )
+    if mine.counterfactual.generator == "llm":
+        CounterfactualPrompt.load(mine.counterfactual.prompt)
     for arm in mine.arms.values():
         if arm.train.algorithm != SFT_AGAIN:
             _check_loss(arm.train)
@@ -78,7 +89,8 @@ def check_data(recipe: Recipe) -> tuple[list[Item], str]:
 def seen_in_training(recipe: Recipe) -> str | None:
     """A warning when the split that policies are compared on is also one that they learn from."""
     split = recipe.evaluate.split
-    learnt = {recipe.sample.split} | ({"sft"} if recipe.sft is not None else set())
+    learnt = {recipe.sample.split} if recipe.resolved_arms() else set()
+    learnt |= {"sft"} if recipe.sft is not None else set()
     if split not in learnt:
         return None
     return f"evaluate.split is {split}, which the policies are trained on: the numbers will flatter them"

@@ -65,10 +65,12 @@ class Look:
 def look_at(recipe: Recipe, items: Sequence[Any]) -> Look:
     """Makes a few studies of the split that candidates are drawn for, reads their images and measures the model.
 
+    Where no candidates are drawn, studies of the split that reports are evaluated on.
+
     Raises: UserError when no study of the split can be used, no prompt fits into the model's context, or the recipe
     sends data to a server that may not have them.
     """
-    mine = [item for item in items if getattr(item, "split", None) == recipe.sample.split]
+    mine = [item for item in items if getattr(item, "split", None) == _split(recipe)]
     if not mine:
         return Look(())
     studies = Counter(item.split for item in items)
@@ -77,11 +79,15 @@ def look_at(recipe: Recipe, items: Sequence[Any]) -> Look:
         asks, licenses, dropped = _asks(recipe, chosen, Path(folder))
         _check_servers(recipe, licenses)
         lines = [_found(len(asks), len(chosen), len(mine), dropped)]
-        if recipe.sample.endpoint is not None:
+        if recipe.sample.endpoint is not None and recipe.resolved_arms():
             return Look((*lines, _server(recipe, asks)), studies)
         if recipe.policy.tiny is not None:
             return Look(tuple(lines), studies)
         return _measured(recipe, asks, lines, studies)
+
+
+def _split(recipe: Recipe) -> str:
+    return recipe.sample.split if recipe.resolved_arms() else recipe.evaluate.split
 
 
 def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask], set[str], Counter[str]]:
@@ -116,10 +122,10 @@ def _asks(recipe: Recipe, items: Sequence[Any], folder: Path) -> tuple[list[Ask]
                 dropped["no_image"] += 1
     if not asks:
         raise UserError(
-            f"None of {len(items)} studies of the split {recipe.sample.split} that were looked at can be used: "
+            f"None of {len(items)} studies of the split {_split(recipe)} that were looked at can be used: "
             + ", ".join(f"{reason} {n}" for reason, n in sorted(dropped.items()))
             + ".",
-            "There would be nothing to sample from.",
+            "There would be nothing to ask the policy about.",
             "Check data.images or data.root, and data.views.",
         )
     return asks, licenses, dropped
@@ -135,9 +141,10 @@ def _check_servers(recipe: Recipe, licenses: set[str]) -> None:
     from chexalign.judges.stage import servers_of
     from chexalign.privacy import check_license
 
-    judges = [*(arm.judge for arm in recipe.resolved_arms().values()), *recipe.evaluate.metrics]
+    arms = recipe.resolved_arms()
+    judges = [*(arm.judge for arm in arms.values()), *recipe.evaluate.metrics]
     servers = [server for judge in judges for server in servers_of(judge)]
-    for server in [*servers, *([recipe.sample.endpoint] if recipe.sample.endpoint else [])]:
+    for server in [*servers, *([recipe.sample.endpoint] if arms and recipe.sample.endpoint else [])]:
         for license_ in sorted(licenses):
             check_license(server.url, license_, endpoint_is_mine=server.endpoint_is_mine)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from chexalign.cli.checks import check_data, check_names, seen_in_training
 from chexalign.cli.hardware import check_hardware
 from chexalign.cli.look import Look, look_at
 from chexalign.cli.options import add_json, add_recipe, print_rows
-from chexalign.cli.plan_questions import question_counts, question_rows
+from chexalign.cli.plan_mining import Mining, mining_of, mining_rows, mining_warnings
+from chexalign.cli.plan_questions import Listed, answer_rows, list_questions, question_rows
 
 if TYPE_CHECKING:
     from chexalign.recipe import JudgeSpec, Recipe, SFTSpec, TrainSpec
@@ -69,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     check_names(recipe)
     check_hardware(recipe)
     items, available = check_data(recipe)
-    found, asked = look_at(recipe, items), question_counts(recipe)
-    rows = [*stages(recipe, found), *(Stage(*row, seconds=None) for row in question_rows(recipe, asked))]
+    found, listed = look_at(recipe, items), list_questions(recipe)
+    mining = mining_of(recipe, listed)
+    rows = list(stages(recipe, found, listed, mining))
     print_rows([dataclasses.asdict(stage) for stage in rows], as_json=args.json)
     known = sum(stage.seconds or 0 for stage in rows)
     unknown = [stage.stage for stage in rows if stage.seconds is None]
@@ -79,33 +81,40 @@ def run(args: argparse.Namespace) -> int:
     if unknown:
         print(f"not counted, they depend on your model and machine: {', '.join(unknown)}", file=sys.stderr)
     print(BASIS if recipe.policy.tiny is not None else JUDGES_BASIS, file=sys.stderr)
-    if warning := seen_in_training(recipe):
-        print(f"warning: {warning}", file=sys.stderr)
+    for warning in (seen_in_training(recipe), *(mining_warnings(mining) if mining else ())):
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
-def stages(recipe: Recipe, found: Look) -> Iterator[Stage]:
-    """The stages of a run in order, named after their folders; `found` has what was seen of the model."""
-    split, n = {name: found.rows(recipe, name) for name in recipe.data.split}, recipe.sample.n
-    tiny = recipe.policy.tiny is not None
+def stages(
+    recipe: Recipe, found: Look, listed: Mapping[str, Listed] | None = None, mining: Mining | None = None
+) -> Iterator[Stage]:
+    """The stages of a run, named after their folders, each after those that it reads.
+
+    `found` has what was seen of the model, `listed` what the collections of questions hold, if the recipe names some,
+    and `mining` what is mined of them.
+    """
+    split, listed = {name: found.rows(recipe, name) for name in recipe.data.split}, listed or {}
     images = sum(split.values()) * len(recipe.data.views)
     drawn = images if recipe.data.images is None and recipe.data.root is None else 0
     yield Stage("studies", sum(split.values()), "studies", "data.split", _seconds("draw", drawn))
-    if tiny:
+    yield from _unmeasured(question_rows(recipe, listed))
+    if recipe.policy.tiny is not None:
         yield from _pretraining(recipe)
     if recipe.sft is not None:
-        sft = split.get("sft", 0)
-        examples, limit = _limited(sft * recipe.sft.epochs, recipe.sft)
-        how = f"{sft} studies x {recipe.sft.epochs}{limit}"
-        seconds = _seconds("sft", examples) if tiny else found.train_seconds(recipe, examples, backward=True)
-        yield Stage("policy/sft", examples, "examples", how, seconds)
-    prompts = split[recipe.sample.split]
-    yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
-    candidates = n * prompts
-    seconds = _seconds("sample", candidates) if tiny else found.sample_seconds(recipe, prompts)
-    yield Stage("candidates", candidates, "candidates", f"{n} x {prompts} prompts", seconds)
-    yield from _arm_stages(recipe, prompts, found)
+        yield _sft(recipe, found, split.get("sft", 0), listed)
+    if recipe.resolved_arms():
+        yield from _candidates(recipe, found, split[recipe.sample.split])
+    if mining is not None:
+        yield from _unmeasured(mining_rows(mining))
+    yield from _arm_stages(recipe, split.get(recipe.sample.split, 0), found, mining)
     yield from _evaluation(recipe, found)
+    yield from _unmeasured(answer_rows(recipe, listed))
+
+
+def _unmeasured(rows: Iterable[tuple[str, int, str, str]]) -> Iterator[Stage]:
+    return (Stage(*row, seconds=None) for row in rows)
 
 
 def _pretraining(recipe: Recipe) -> Iterator[Stage]:
@@ -128,26 +137,74 @@ def _pretraining(recipe: Recipe) -> Iterator[Stage]:
         yield Stage(f"pretrain/{part}", each * epochs, "examples", how, _seconds(kind, each * epochs))
 
 
-def _arm_stages(recipe: Recipe, prompts: int, found: Look) -> Iterator[Stage]:
+def _sft(recipe: Recipe, found: Look, studies: int, listed: Mapping[str, Listed]) -> Stage:
+    """Reports and questions are learned from together."""
+    assert recipe.sft is not None
+    collections = recipe.questions.collections if recipe.questions else []
+    questions = sum(listed[c.source].learned(c) for c in collections if c.source in listed)
+    examples, limit = _limited((studies + questions) * recipe.sft.epochs, recipe.sft)
+    how = f"({studies} studies, at most {questions} questions)" if questions else f"{studies} studies"
+    tiny = recipe.policy.tiny is not None
+    seconds = _seconds("sft", examples) if tiny else found.train_seconds(recipe, examples, backward=True)
+    return Stage("policy/sft", examples, "examples", f"{how} x {recipe.sft.epochs}{limit}", seconds)
+
+
+def _candidates(recipe: Recipe, found: Look, prompts: int) -> Iterator[Stage]:
+    """What is drawn, and what the judges of all arms are asked about it."""
     from chexalign.recipe import folder_name
 
+    yield Stage("prompts", prompts, "prompts", f"split {recipe.sample.split}", 0.0)
+    n, candidates = recipe.sample.n, recipe.sample.n * prompts
     tiny = recipe.policy.tiny is not None
-    arms, candidates = recipe.resolved_arms(), recipe.sample.n * prompts
-    for folder, judge in {folder_name(arm.judge): arm.judge for arm in arms.values()}.items():
-        seconds = _judge_seconds(judge, candidates)
-        yield Stage(f"scores/{folder}", candidates, "judgements", "one per candidate", seconds)
+    seconds = _seconds("sample", candidates) if tiny else found.sample_seconds(recipe, prompts)
+    yield Stage("candidates", candidates, "candidates", f"{n} x {prompts} prompts", seconds)
+    judges = {folder_name(arm.judge): arm.judge for arm in recipe.resolved_arms().values()}
+    for folder, judge in judges.items():
+        yield Stage(
+            f"scores/{folder}", candidates, "judgements", "one per candidate", _judge_seconds(judge, candidates)
+        )
+
+
+def _arm_stages(recipe: Recipe, prompts: int, found: Look, mining: Mining | None) -> Iterator[Stage]:
+    """Pairs of all arms, those of candidates first, and what is trained on them."""
+    from chexalign.recipe_mine import SFT_AGAIN
+
+    arms, mined = recipe.resolved_arms(), recipe.mined_arms() if mining else {}
+    size = {**dict.fromkeys(arms, prompts), **dict.fromkeys(mined, mining.budget if mining else 0)}
     for name, arm in arms.items():
         yield Stage(f"pairs/{name}", prompts, "pairs", f"at most, rule {arm.pairs.rule}", 0.0)
+    for name, one in mined.items():
+        yield Stage(f"pairs/{name}", size[name], "pairs", f"at most, of the set {one.select}", 0.0)
+    yield from _ref_logps(recipe, prompts, found, mining)
+    for name, learner in {**arms, **mined}.items():
+        train = learner.train
+        kept = size[name] - round(size[name] * (train.hold_out or 0))
+        rows, limit = _limited(round(kept * train.epochs), train)
+        apart = f", {size[name] - kept} held out" if kept < size[name] else ""
+        how, alone = f"at most, epochs: {train.epochs:g}{limit}{apart}", train.algorithm == SFT_AGAIN
+        texts = rows if alone else 2 * rows
+        tiny = recipe.policy.tiny is not None
+        seconds = (
+            _seconds("sft" if alone else "train", rows) if tiny else found.train_seconds(recipe, texts, backward=True)
+        )
+        yield Stage(f"policy/{name}", rows, "right answers" if alone else "pairs", how, seconds)
+
+
+def _ref_logps(recipe: Recipe, prompts: int, found: Look, mining: Mining | None) -> Iterator[Stage]:
+    """Each text that some arm compares with its reference log-prob, once."""
+    from chexalign.recipe_mine import SFT_AGAIN
+
+    arms = recipe.resolved_arms()
     used = min(recipe.sample.n, 2 * len(arms)) * prompts
-    seconds = _seconds("ref_logps", used) if tiny else found.train_seconds(recipe, used, backward=False)
-    yield Stage("ref_logps", used, "candidates", "at most, candidates that are in a pair", seconds)
-    for name, arm in arms.items():
-        kept = prompts - round(prompts * (arm.train.hold_out or 0))
-        pairs, limit = _limited(round(kept * arm.train.epochs), arm.train)
-        apart = f", {prompts - kept} held out" if kept < prompts else ""
-        how = f"at most, epochs: {arm.train.epochs:g}{limit}{apart}"
-        seconds = _seconds("train", pairs) if tiny else found.train_seconds(recipe, 2 * pairs, backward=True)
-        yield Stage(f"policy/{name}", pairs, "pairs", how, seconds)
+    told = ["candidates that are in a pair"] if arms else []
+    if mining is not None:
+        mined = {name: arm for name, arm in recipe.mined_arms().items() if arm.train.algorithm != SFT_AGAIN}
+        used += 2 * mining.wrong_answers(mined)
+        told += ["right and wrong answers"] if mined else []
+    if not told:
+        return
+    seconds = _seconds("ref_logps", used) if recipe.policy.tiny else found.train_seconds(recipe, used, backward=False)
+    yield Stage("ref_logps", used, "texts" if mining else "candidates", f"at most, {' and '.join(told)}", seconds)
 
 
 def _limited(rows: int, spec: SFTSpec | TrainSpec) -> tuple[int, str]:
@@ -158,10 +215,10 @@ def _limited(rows: int, spec: SFTSpec | TrainSpec) -> tuple[int, str]:
 
 def _evaluation(recipe: Recipe, found: Look) -> Iterator[Stage]:
     tiny = recipe.policy.tiny is not None
-    spec, arms = recipe.evaluate, len(recipe.resolved_arms())
+    spec, arms = recipe.evaluate, len(recipe.learners())
     tested = found.rows(recipe, spec.split)
     reports = tested * (2 + arms)
-    how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms > 1]})"
+    how = f"{tested} studies of {spec.split} x (sft, its shuffled control, {arms} arm{'s'[: arms != 1]})"
     seconds = _seconds("greedy", reports) if tiny else found.report_seconds(recipe, reports)
     yield Stage("predictions", reports, "reports", how, seconds)
     each = [_judge_seconds(metric, reports) for metric in recipe.measured()]
