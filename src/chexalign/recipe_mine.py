@@ -13,9 +13,8 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator,
 
 from chexalign.recipe_blocks import OWN_PARAMETERS, Block, TrainSpec, check_arm_names, mistake
 from chexalign.recipe_engines import EndpointSpec
+from chexalign.types import Aggregate, Span
 
-Aggregate = Literal["mean", "geometric_mean", "minimum"]
-Span = Literal["answer", "output"]
 Select = Literal["mined", "random", "confidence", "similarity"]
 Modality = Literal["question", "rationale", "image", "findings"]
 Likeness = Annotated[
