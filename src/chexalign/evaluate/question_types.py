@@ -25,10 +25,11 @@ ALL = "all"
 def affirming(question: Question) -> frozenset[str]:
     """The answers, plain, that affirm a finding which the question's evidence says is absent; empty where none does.
 
-    Of a verify question whose right answer is no, "yes" does, if the evidence holds something absent. Of one with other
-    options, an option does that is not right and is what the evidence says is absent, whole or up to its first slash
-    (the finding of a code, or of a label at a place). Questions about a view or a side, and those without evidence,
-    have no such answer; neither has one whose right answer is yes because something is absent.
+    Of a verify question whose right answer is no, "yes" does, if the evidence holds something absent (of a change, it
+    says that what is gone is there). Of one with other options, an option does that is not right and is what the
+    evidence says is absent, whole or up to its first slash (the finding of a code, or of a label at a place). Questions
+    about a view or a side, and those without evidence, have no such answer; neither has one whose right answer is yes
+    because something is absent.
     """
     absent = [e.text for e in question.evidence if not e.present and e.kind != "study"]
     right = {plain(answer) for answer in question.answers}
