@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chexalign.evaluate.answers import answer
-from chexalign.evaluate.question_types import Typed, affirming, measure_types
+from chexalign.evaluate.question_types import Typed, TypeResults, affirming, measure_types
 from chexalign.evaluate.tasks import Asked, measure_tasks, task_estimates
 from chexalign.evaluate.type_numbers import TypeNumbers
 from chexalign.policy.base import Completion
@@ -38,10 +38,10 @@ ABSENT = (Evidence("label", "edema", present=False),)
 KINDS = ("basic", "region", "compare")
 
 
-def many(n, *, patients=None, of=CHOOSE):
-    """Questions of all kinds in turn, several to a patient."""
+def many(n, *, patients=None, of=CHOOSE, kinds=KINDS):
+    """Questions of several kinds in turn, several to a patient."""
     return [
-        replace(of, id=f"{of.answer_type}{i}", patient_id=f"p{i % (patients or n)}", kind=KINDS[i % 3])
+        replace(of, id=f"{of.answer_type}{i}", patient_id=f"p{i % (patients or n)}", kind=kinds[i % len(kinds)])
         for i in range(n)
     ]
 
@@ -114,6 +114,24 @@ def test_noise_alone_is_not_significant():
         tests = of.comparisons(PairedTests(of.typed.asked.patients, seed=seed, flips=199))
         seen += any(test.p_holm < 0.05 for test in tests)
     assert seen <= 4
+
+
+def test_intervals_of_a_relative_gain_hold_the_true_one_about_as_often_as_they_say():
+    typed, nothing = Typed(Asked(many(300, kinds=("basic",)))), np.full(300, np.nan)
+    held, n = 0, 80
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        right = (rng.random(300) < 0.5).astype(float)
+        gained = np.maximum(right, rng.random(300) < 0.1)  # 0.55 of 0.5
+        results = [
+            TypeResults(name, found, np.zeros((0, 0)), nothing, nothing)
+            for name, found in {"sft": right, "dpo": gained}.items()
+        ]
+        bootstrap = Bootstrap(typed.asked.patients, seed=seed, resamples=300)
+        found = by_key(TypeNumbers(typed, results, ("sft",), bootstrap, "test").estimates())
+        gain = found["vqa.all.relative_gain", "dpo", "sft"]
+        held += gain.low <= 0.1 <= gain.high
+    assert 0.8 * n <= held <= 0.98 * n
 
 
 def test_later_policies_are_compared_with_every_baseline_and_pairs_come_once():
