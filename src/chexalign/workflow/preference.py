@@ -119,14 +119,16 @@ class Preference(Mining):
         return about
 
     @once
-    def pairs(self, name: str, arm: Arm) -> Manifest:
-        """The preference pairs of an arm, or its verdicts: a view over its judge's scores.
+    def pairs(self, name: str, arm: Arm | MinedArm) -> Manifest:
+        """The preference pairs of an arm, or its verdicts: a view over its judge's scores, or over mined questions.
 
         Raises: UserError when the judge does not pass a probe that the recipe requires.
         """
         from chexalign.judges.probes import require_passed_on
         from chexalign.pairs.stage import PairsWorker, VerdictsWorker, gives_verdicts, table_of_arm
 
+        if isinstance(arm, MinedArm):
+            return self.mined_pairs(name, arm)
         if arm.pairs.require_probes:
             self._about(arm.judge)  # which sees to it that its texts may go where it sends them
             judge = judging.make_keeping(arm.judge, judging.score_store_folder(self.run))
