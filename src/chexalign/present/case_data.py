@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from chexalign.present.blocks import block, image_data, marked_sentences
 from chexalign.present.case import Case
-from chexalign.present.changes import Sentence, label_chips, sentence_changes
+from chexalign.present.changes import label_chips
 from chexalign.present.data import BASELINE, ReportData
 from chexalign.present.metrics import metric_info
 from chexalign.present.metrics_families import judge_label
 
-_UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}  # nothing in a block can end it
 _DECIMALS = 4
 
 
@@ -31,7 +29,7 @@ def index_block(data: ReportData) -> Markup:
     )
     metrics = list(dict.fromkeys(name for case in cases for row in case.scores.values() for name in row))
     at = {case.study_id: i for i, case in enumerate(cases)}
-    return _block(
+    return block(
         {
             "baseline": BASELINE,
             "policies": policies,
@@ -60,12 +58,12 @@ def case_blocks(data: ReportData) -> Iterator[Markup]:
     """
     policies = _policies(data)
     for case in data.cases:
-        yield _block(
+        yield block(
             {
                 "indication": case.indication,
                 "reference": case.reference,
                 "findings": list(case.reference_labels),
-                "images": [[i.view, i.synthetic, base64.b64encode(i.jpeg).decode()] for i in case.images],
+                "images": [image_data(image) for image in case.images],
                 "written": {p: _written(case, p) for p in policies if p in case.texts},
             }
         )
@@ -78,20 +76,13 @@ def _policies(data: ReportData) -> list[str]:
 def _written(case: Case, policy: str) -> dict[str, Any]:
     before, text = case.texts.get(BASELINE), case.texts[policy]
     same = policy == BASELINE or before is None
-    marked = sentence_changes(text if before is None or same else before, text)
     chips = label_chips(
         case.reference_labels, case.labels.get(policy, ()), None if same else case.labels.get(BASELINE, ())
     )
     return {
-        "sentences": [_sentence(sentence) for sentence in marked],
+        "sentences": marked_sentences(text if before is None or same else before, text),
         "chips": [[chip.label, chip.kind, chip.change] for chip in chips],
     }
-
-
-def _sentence(sentence: Sentence) -> list[Any]:
-    if len(sentence.pieces) == 1:
-        return [sentence.kind, sentence.pieces[0].text]
-    return [sentence.kind, [[piece.change, piece.text] for piece in sentence.pieces]]
 
 
 def _metric(name: str) -> dict[str, Any]:
@@ -107,7 +98,3 @@ def _bits(found: Sequence[str], labels: Sequence[str]) -> int:
 
 def _score(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(value, _DECIMALS)
-
-
-def _block(content: Any) -> Markup:
-    return Markup(json.dumps(content, separators=(",", ":"), allow_nan=False).translate(_UNSAFE))

@@ -11,14 +11,18 @@ from chexalign import __version__
 from chexalign.evaluate.stage import evaluated, read_numbers
 from chexalign.present.claims import ArmOutline, claims
 from chexalign.present.collect_cases import collect_cases
+from chexalign.present.collect_mining import collect_mining, not_evaluated
 from chexalign.present.collect_run import pair_set, stage_rows, training_curves, training_notes
 from chexalign.present.data import CONTROL, ReportData
+from chexalign.present.mining_page import mining_claims
 from chexalign.recipe import Recipe, folder_name
 from chexalign.recipe_judges import JudgeSpec
 from chexalign.run_folder import RunFolder
 
 _PACKAGES = ("torch", "transformers", "numpy", "pyarrow")
 
+TITLE = "Chest X-ray reports before and after preference training"
+MINING_TITLE = "Hard questions about chest X-rays, before and after learning from them"
 SYNTHETIC_NOTE = (
     "Every image here is synthetic: a phantom drawn from the MeSH codes that people gave the study after reading its "
     "report. The images therefore show what the reports say, so this run shows the method and its wiring, not "
@@ -33,9 +37,11 @@ WEAK_NOTE = (
 def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportData:
     """The data of the report of a finished run, with every study of the evaluated split as a case.
 
+    Policies of mined sets that are not evaluated yet are named in the notes and left out.
     Raises: UserError when the run has no estimates yet.
     """
-    numbers = read_numbers(run)
+    numbers, mining, waiting = read_numbers(run), collect_mining(run, recipe), not_evaluated(run, recipe)
+    policies = [policy for policy in policies if policy not in waiting]
     arms = recipe.resolved_arms()
     outlines = [ArmOutline(name, folder_name(arm.judge), arm.pairs.rule) for name, arm in arms.items()]
     judges = [folder_name(judge) for judge in recipe.measured()]
@@ -45,18 +51,19 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
     shown = [r for r in results if r.name != CONTROL]
     cases, gone = collect_cases(run, studies, shown, judges, threads=recipe.workers)
     return ReportData(
-        title="Chest X-ray reports before and after preference training",
+        title=TITLE if arms else MINING_TITLE,
         run_name=recipe.run,
         recipe_yaml=recipe.to_yaml(),
         notes=[
             *([SYNTHETIC_NOTE, WEAK_NOTE] if synthetic else []),
+            *([f"Not evaluated yet, and not shown: {', '.join(waiting)}."] if waiting else []),
             *([f"{gone:,} images could not be read again and are not shown."] if gone else []),
         ],
         synthetic=synthetic,
         stages=stage_rows(run),
         estimates=numbers.estimates,
         policies=[p for p in policies if p != CONTROL],
-        headline=claims(numbers.estimates, outlines),
+        headline=claims(numbers.estimates, outlines) + (mining_claims(numbers.estimates, mining) if mining else []),
         curves=training_curves(run),
         pair_sets=[pair_set(run, name, arm) for name, arm in arms.items()],
         cases=cases,
@@ -73,6 +80,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
         judges={outline.name: outline.judge for outline in outlines},
         warnings=training_notes(run, list(recipe.learners())),
         labelers=labelers(recipe.measured()),
+        mining=mining,
     )
 
 

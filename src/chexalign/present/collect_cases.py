@@ -59,20 +59,29 @@ def all_images(run: RunFolder, studies: Sequence[Study], *, threads: int) -> tup
     """The images of each study, and how many are missing; Pillow works outside the lock, so threads are enough."""
     flat = [(i, image) for i, study in enumerate(studies) for image in study.images]
     out: list[list[CaseImage]] = [[] for _ in studies]
-    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        side, quality = _setting(run, [image for _, image in flat], pool)
-        made = pool.map(partial(_jpeg, run, side=side, quality=quality), [image for _, image in flat])
-        for (i, image), jpeg in zip(flat, made, strict=True):
-            if jpeg is not None:
-                out[i].append(CaseImage(jpeg, image.view, image.synthetic))
+    made = small_images(run, [image for _, image in flat], threads=threads, budget=_IMAGE_BYTES)
+    for (i, _), small in zip(flat, made, strict=True):
+        if small is not None:
+            out[i].append(small)
     return out, len(flat) - sum(map(len, out))
 
 
-def _setting(run: RunFolder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> tuple[int, int]:
+def small_images(run: RunFolder, images: Sequence[ImageRef], *, threads: int, budget: int) -> list[CaseImage | None]:
+    """Each image as a small JPEG, so that all of them fit `budget` bytes in base64; None for one that is missing."""
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        side, quality = _setting(run, images, pool, budget)
+        made = pool.map(partial(_jpeg, run, side=side, quality=quality), images)
+        return [
+            None if jpeg is None else CaseImage(jpeg, image.view, image.synthetic)
+            for image, jpeg in zip(images, made, strict=True)
+        ]
+
+
+def _setting(run: RunFolder, images: Sequence[ImageRef], pool: ThreadPoolExecutor, budget: int) -> tuple[int, int]:
     some = images[:: max(1, -(-len(images) // _TRIED))]
     for side, quality in _SETTINGS[:-1]:
         made = pool.map(partial(_jpeg, run, side=side, quality=quality), some)
-        if fits([len(jpeg) for jpeg in made if jpeg is not None], len(images), _IMAGE_BYTES):
+        if fits([len(jpeg) for jpeg in made if jpeg is not None], len(images), budget):
             return side, quality
     return _SETTINGS[-1]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chexalign.evaluate.numbers import Numbers
 from chexalign.present.case import Case
+from chexalign.present.mining_data import Mining
 from chexalign.types import Estimate
 
 BASELINE = "sft"  # the policy before preference training, the left side of every comparison
@@ -101,6 +102,7 @@ class ReportData:
     judges: Mapping[str, str] = field(default_factory=dict)  # the metric of the judge that each arm learned from
     warnings: Sequence[str] = ()  # what the trainings warned of
     labelers: Mapping[str, str] = field(default_factory=dict)  # what a labeling judge counts as positive, and how
+    mining: Mining | None = None  # hard questions, for a recipe that mines
 
     @property
     def arms(self) -> list[str]:

@@ -11,17 +11,19 @@ from typing import Any
 from markupsafe import Markup
 
 from chexalign import atomic
-from chexalign.present import plots, plots_more, sections, views
+from chexalign.present import mining_page, mining_plots, mining_words, plots, plots_more, sections, views
 from chexalign.present.case_data import case_blocks, index_block
 from chexalign.present.data import BASELINE, CONTROL, REFERENCE, ReportData
 from chexalign.present.metrics import MetricInfo, in_order, metric_info
 from chexalign.present.metrics_families import judge_label
+from chexalign.present.mining_blocks import image_blocks, mined_index, question_blocks
 from chexalign.present.numbers import MARKS, EstimateIndex, fixed, interval_text, p_text, value_text
 from chexalign.present.svg import policy_styles
 from chexalign.present.tables import estimate_rows
 from chexalign.present.templating import page_environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("browser.js", "cases.js", "mined.js")  # one after another, as one script
 _ROLES = {BASELINE: "before preference training", CONTROL: "control: another study's image"}
 
 
@@ -61,7 +63,7 @@ def duration(seconds: float | None) -> str:
 def _context(data: ReportData) -> Mapping[str, Any]:
     index = EstimateIndex(data.estimates)
     groups = views.main_table(data, index)
-    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "cases.js"))
+    style, script = _text("style.css"), Markup("").join(_text(name) for name in _SCRIPTS)
     level = max((e.level for e in index.all), default=0.90)
     return {
         "data": data,
@@ -89,6 +91,7 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "control_rows": sections.control_rows(data, index),
         "tax_summary": sections.tax_summary(data),
         "tax_bound": sections.bound_of(data.more.tax),
+        **_mining(data, index),
         "case_index": index_block(data),
         "case_blocks": case_blocks(data),
         "estimates": estimate_rows(data),
@@ -105,11 +108,50 @@ def _context(data: ReportData) -> Mapping[str, Any]:
     }
 
 
+def _text(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _mining(data: ReportData, index: EstimateIndex) -> dict[str, Any]:
+    """What the sections on mining and on types of question show."""
+    mining, styles = data.mining, policy_styles(data.policies)
+    found: dict[str, Any] = {
+        "mining": mining,
+        "type_groups": mining_page.type_groups(data, index),
+        "other_baselines": mining_page.other_baselines(index),
+        "type_plots": {
+            "gains": mining_plots.gains_by_type_plot(index, data.arms, styles),
+            "calibration": mining_page.calibration_plots(data.more.calibration, styles),
+        },
+    }
+    if mining is None:
+        return found | {"mined_blocks": (), "film_blocks": ()}
+    return found | {
+        "set_words": mining_words.SETS,
+        "origin_words": mining_words.ORIGINS,
+        "kind_words": mining_words.KINDS,
+        "count_rows": mining_page.count_rows(mining),
+        "mined_index": mined_index(mining),
+        "mined_blocks": question_blocks(mining),
+        "film_blocks": image_blocks(mining),
+        "origins": mining_page.origins(mining.wrong) if mining.wrong else [],
+        "length_sides": mining_page.length_sides(mining.wrong) if mining.wrong else [],
+        "longer": mining_page.longer(mining.wrong) if mining.wrong else {},
+        "mining_plots": {
+            "purity": mining_plots.purity_plot(mining.purity, styles[BASELINE], mining.likeness),
+            "calibration": mining_plots.calibration_plot(mining_page.asked_panels(mining, styles), "asked"),
+            "words": mining_plots.words_plot(mining.wrong, styles[BASELINE]) if mining.wrong else None,
+        },
+    }
+
+
 def definitions(data: ReportData, index: EstimateIndex) -> list[MetricInfo]:
     """Every metric of the report with its sentence, those with tables of their own behind; equal sentences once."""
     first = [metric_info(name, data.definitions) for name in in_order(index.metrics)]
     more = [metric_info(name, data.definitions) for name in index.metrics]
-    apart = {info.definition: info for info in more if info.group in ("By labeler", "Length", "Judges", "Tasks")}
+    apart = {
+        info.definition: info for info in more if info.group in ("By labeler", "Length", "Judges", "Tasks", "Types")
+    }
     return first + list(apart.values())
 
 

@@ -164,14 +164,19 @@ def pairs_plot(pairs: PairSet, styles: Styles, name: str) -> Markup | None:
         edges = np.linspace(scores.min(), max(scores.max(), scores.min() + 1e-6), _BINS + 1)
         _two_histograms(left, pairs.chosen_scores, pairs.rejected_scores, color, edges)
         left.set_title(f"Score of {pairs.judge}")
-        words = np.concatenate([pairs.chosen_words, pairs.rejected_words])
-        width = -(-(int(np.ptp(words)) + 1) // _BINS)  # whole words, or bins would hold unequal numbers of them
-        edges = np.arange(words.min() - 0.5, words.max() + width + 0.5, width)
-        _two_histograms(right, pairs.chosen_words, pairs.rejected_words, color, edges)
-        right.set_title("Words")
+        words_histograms(right, pairs.chosen_words, pairs.rejected_words, color)
         left.set_ylabel("pairs")
         left.legend(handlelength=1.4)
         return inline_svg(figure, name, f"Chosen and rejected texts of {pairs.arm}: scores and words")
+
+
+def words_histograms(axes: Axes, chosen: Sequence[int], rejected: Sequence[int], color: str) -> None:
+    """How many words chosen and rejected texts have, with medians."""
+    words = np.concatenate([chosen, rejected])
+    width = -(-(int(np.ptp(words)) + 1) // _BINS)  # whole words, or bins would hold unequal numbers of them
+    edges = np.arange(words.min() - 0.5, words.max() + width + 0.5, width)
+    _two_histograms(axes, chosen, rejected, color, edges)
+    axes.set_title("Words")
 
 
 def _policy_panel(axes: Axes, index: EstimateIndex, metric: str, policies: Sequence[str], styles: Styles) -> None:

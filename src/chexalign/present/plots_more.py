@@ -47,7 +47,7 @@ def gains_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles) -> Mar
     gap = [m for m in ("goodhart_gap",) if any(index.difference(m, arm) for arm in arms)]
     shown = [m for m in metrics if any(index.difference(m, arm) for arm in arms)] + gap
     label = f"Difference from {BASELINE}, in standard deviations of what each judge gave it"
-    return _differences(index, shown, arms, styles, "gains", label, "Gain of each policy by every judge")
+    return differences_plot(index, shown, arms, styles, "gains", label, "Gain of each policy by every judge")
 
 
 def tax_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles, bound: float | None) -> Markup | None:
@@ -55,10 +55,10 @@ def tax_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles, bound: f
     tasks = [m for m in index.metrics if m.endswith(".accuracy") and m.startswith("task.") and m.count(".") == 2]
     shown = [m for m in tasks if any(index.difference(m, arm) for arm in arms)]
     label = f"Difference in accuracy from {BASELINE}, same questions"
-    return _differences(index, shown, arms, styles, "tax", label, "Accuracy lost or gained on each task", bound)
+    return differences_plot(index, shown, arms, styles, "tax", label, "Accuracy lost or gained on each task", bound)
 
 
-def _differences(
+def differences_plot(
     index: EstimateIndex,
     metrics: Sequence[str],
     arms: Sequence[str],
@@ -68,6 +68,7 @@ def _differences(
     description: str,
     bound: float | None = None,
 ) -> Markup | None:
+    """Paired differences against the baseline as a plot of its own; None where there are none."""
     if not metrics:
         return None
     with styled():

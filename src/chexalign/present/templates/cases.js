@@ -1,24 +1,13 @@
-"use strict";
 (() => {
-  document.documentElement.dataset.ready = "yes";
-  const block = document.getElementById("case-index");
-  if (!block) return;
-  const index = JSON.parse(block.textContent);
-  const get = (id) => document.getElementById(id);
-  const [browser, list, rows, sheet] = ["browser", "list", "rows", "case"].map(get);
+  const { el, get, held, option, film, marked } = desk;
+  const index = held("case-index");
+  if (!index) return;
   const [arm, score, finding, role, search, all] = ["arm", "score", "finding", "role", "search", "all"].map(get);
-  const ROW_PX = 50, AROUND = 6;
   const arms = index.policies.filter((policy) => policy !== index.baseline);
   const SAYS = { found: "now found", lost: "now missed", invented: "now invented", withdrawn: "no longer invented" };
-  let order = arms.length ? "worst" : "run", kept = [], current = 0;
+  const cases = desk.open("", { row, paint });
+  let order = arms.length ? "worst" : "run";
 
-  // Small helpers: an element with text, never with markup, so that no report can become part of the page.
-  function el(tag, cls, ...inside) {
-    const made = document.createElement(tag);
-    if (cls) made.className = cls;
-    made.append(...inside.filter((each) => each !== null && each !== undefined));
-    return made;
-  }
   const look = (policy) => document.querySelector(`template[data-policy="${CSS.escape(policy)}"]`);
   const signed = (x, n) => (x.toFixed(n) == 0 ? (0).toFixed(n) : (x > 0 ? "+" : "−") + Math.abs(x).toFixed(n));
   const metric = () => index.metrics[score.selectedIndex] || index.metrics[0];
@@ -71,60 +60,25 @@
   }
 
   function update(first) {
-    kept = ranked().filter(fits);
-    current = first !== undefined && kept.includes(first) ? kept.indexOf(first) : 0;
-    document.querySelectorAll(".presets button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.order === order));
-    rows.style.height = kept.length * ROW_PX + "px";
-    list.scrollTop = Math.max(0, (current - 2) * ROW_PX);
-    show();
-  }
-  function show() {
-    get("position").textContent = kept.length ? `${current + 1} of ${kept.length}` : "0 of 0";
-    const top = current * ROW_PX;
-    if (top < list.scrollTop) list.scrollTop = top;
-    if (top + ROW_PX > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW_PX - list.clientHeight;
-    paintRows();
-    paintCase();
-  }
-  function turn(step) {
-    if (!kept.length) return;
-    current = Math.min(kept.length - 1, Math.max(0, current + step));
-    show();
-    const box = browser.getBoundingClientRect();
-    if (box.top > innerHeight * 0.6 || box.bottom < 100) browser.scrollIntoView({ block: "start", behavior: "instant" });
+    cases.browser.querySelectorAll(".presets button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.order === order));
+    cases.fill(ranked().filter(fits), first);
   }
 
-  // Only the rows in view exist; the list is as high as all of them.
-  function paintRows() {
-    const first = Math.max(0, Math.floor(list.scrollTop / ROW_PX) - AROUND);
-    const last = Math.min(kept.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW_PX) + AROUND);
-    const made = [];
-    for (let at = first; at < last; at++) {
-      const i = kept[at], info = metric();
-      const row = el("li", at === current ? "here" : "", el("b", "", index.ids[i]));
-      row.style.top = at * ROW_PX + "px";
-      if (order === "longest") row.append(el("i", "same", `${column(arm.value || index.baseline, "words")[i]} words`));
-      else if (arm.value) {
-        const value = delta(i, arm.value, info.name);
-        row.append(value === null ? el("i", "same", "no score") : el("i", goodness(value, info.better), signed(value, info.decimals)));
-      }
-      if (arm.value) {
-        const change = changes(i, arm.value);
-        const told = Object.keys(SAYS).flatMap((kind) => (change[kind] ? [`${SAYS[kind]}: ${names(change[kind]).join(", ")}`] : []));
-        row.append(el("small", "", told.join("; ") || "same findings"));
-      } else row.append(el("small", "", names(index.reference[i]).join(", ") || "no positive finding"));
-      row.addEventListener("click", () => { current = at; show(); });
-      made.push(row);
+  function row(i) {
+    const info = metric(), made = [el("b", "", index.ids[i])];
+    if (order === "longest") made.push(el("i", "same", `${column(arm.value || index.baseline, "words")[i]} words`));
+    else if (arm.value) {
+      const value = delta(i, arm.value, info.name);
+      made.push(value === null ? el("i", "same", "no score") : el("i", goodness(value, info.better), signed(value, info.decimals)));
     }
-    rows.replaceChildren(...made);
+    if (arm.value) {
+      const change = changes(i, arm.value);
+      const told = Object.keys(SAYS).flatMap((kind) => (change[kind] ? [`${SAYS[kind]}: ${names(change[kind]).join(", ")}`] : []));
+      return [...made, el("small", "", told.join("; ") || "same findings")];
+    }
+    return [...made, el("small", "", names(index.reference[i]).join(", ") || "no positive finding")];
   }
 
-  function sentence([kind, pieces]) {
-    const span = el("span", "s " + kind);
-    if (typeof pieces === "string") span.append(pieces);
-    else pieces.forEach(([change, text], i) => span.append(i ? " " : "", change === "same" ? text : el(change === "new" ? "mark" : "del", "", text)));
-    return span;
-  }
   function chips(found) {
     const made = found.map(([label, kind, change]) => {
       const chip = el("span", `chip ${kind}${change ? " changed" : ""}`, label);
@@ -147,32 +101,20 @@
   }
   function card(i, policy, written) {
     const head = el("h4", "", look(policy).content.cloneNode(true), " ", el("em", "", policy === index.baseline ? "before" : "after" + (index.judges[policy] ? `, learned from ${index.judges[policy]}` : "")));
-    const text = el("p", "text"), gone = el("p", "text gone", el("span", "sr", "No longer written: "));
-    for (const each of written.sentences) (each[0] === "dropped" ? gone : text).append(sentence(each), " ");
-    if (!text.childNodes.length) text.append(el("span", "none", "(empty)"));
-    const made = el("div", "card", head, chips(written.chips), text, gone.childNodes.length > 1 ? gone : null, scoresOf(i, policy));
+    const made = el("div", "card", head, chips(written.chips), ...marked(written.sentences, "No longer written: "), scoresOf(i, policy));
     made.dataset.policy = policy;
     made.style.setProperty("--policy", look(policy).dataset.color);
     return made;
   }
-  function film([view, synthetic, data]) {
-    const image = el("img");
-    image.src = "data:image/jpeg;base64," + data;
-    image.alt = `${view} view${synthetic ? ", synthetic phantom" : ""}`;
-    image.addEventListener("click", () => image.classList.toggle("large"));
-    return el("figure", "", image, el("figcaption", "", synthetic ? el("b", "", "Synthetic phantom") : "", synthetic ? " · " : "", view));
-  }
-  function paintCase() {
-    const i = kept[current];
+  function paint(i, sheet) {
     if (i === undefined) return sheet.replaceChildren(el("p", "none", "No case fits these filters."));
-    const held = get("case-" + i);
-    if (!held) return sheet.replaceChildren(el("p", "none", "This case is still being read from the file."));
-    const found = JSON.parse(held.textContent);
+    const found = held("case-" + i);
+    if (!found) return sheet.replaceChildren(el("p", "none", "This case is still being read from the file."));
     const shown = all.checked ? index.policies : index.policies.filter((p) => p === index.baseline || p === arm.value);
     const link = el("a", "", index.ids[i]);
     link.href = "#study=" + encodeURIComponent(index.ids[i]) + (arm.value ? "&arm=" + encodeURIComponent(arm.value) : "");
     const judged = index.disagree.find((row) => row[0] === arm.value && row[1] === i);
-    const films = el("div", "films", ...found.images.map(film));
+    const films = el("div", "films", ...found.images.map((image) => film(image)));
     if (!found.images.length) films.append(el("p", "none", "No image."));
     const truth = el("div", "truth", el("h4", "", "Reference, by the radiologist"));
     truth.append(el("p", "chips", ...(found.findings.length ? found.findings.map((label) => el("span", "chip reference", label)) : [el("span", "none", "no positive finding")])));
@@ -184,38 +126,25 @@
   }
 
   function follow() {
-    if (!location.hash.includes("=")) return;
     const wish = new URLSearchParams(location.hash.slice(1));
+    if (!["study", "arm", "order"].some((name) => wish.has(name))) return;
     if (arms.includes(wish.get("arm"))) arm.value = wish.get("arm");
     const study = wish.get("study");
     [finding.value, role.value, search.value] = ["", "any", ""];
     if (["worst", "improved", "disagree", "longest", "run"].includes(wish.get("order"))) order = wish.get("order");
     else if (study && order === "disagree") order = "worst";
     update(study ? index.ids.indexOf(study) : undefined);
-    browser.scrollIntoView({ block: "start", behavior: "instant" });
+    cases.browser.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
-  const option = (value, text) => { const made = el("option", "", text); made.value = value; return made; };
   arm.append(...arms.map((policy) => option(policy, policy)));
   score.append(...index.metrics.map((info) => option(info.name, info.label)));
   finding.append(...index.labels.map((label, i) => option(i, label)));
-  document.querySelectorAll(".presets button").forEach((b) => b.addEventListener("click", () => { order = b.dataset.order; update(); }));
-  [arm, score, finding, role].forEach((c) => c.addEventListener("change", () => { update(c === arm ? kept[current] : undefined); c.blur(); }));
-  all.addEventListener("change", () => { paintCase(); all.blur(); });
+  cases.browser.querySelectorAll(".presets button").forEach((b) => b.addEventListener("click", () => { order = b.dataset.order; update(); }));
+  [arm, score, finding, role].forEach((c) => c.addEventListener("change", () => { update(c === arm ? cases.at() : undefined); c.blur(); }));
+  all.addEventListener("change", () => { cases.repaint(); all.blur(); });
   search.addEventListener("input", () => update());
-  list.addEventListener("scroll", paintRows, { passive: true });
-  get("previous").addEventListener("click", () => turn(-1));
-  get("next").addEventListener("click", () => turn(1));
-  document.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Escape") return document.activeElement.blur();
-    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    const step = { j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 }[event.key];
-    if (step) turn(step);
-    if (event.key === "/") { event.preventDefault(); search.focus(); }
-  });
   addEventListener("hashchange", follow);
-  document.addEventListener("DOMContentLoaded", () => { paintCase(); follow(); });
-  browser.hidden = false;
+  document.addEventListener("DOMContentLoaded", () => { cases.repaint(); follow(); });
   update();
 })();
