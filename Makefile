@@ -17,7 +17,7 @@ DEV := .venv/.stamp-dev
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-seeds demo-quick matrix test test-fast lint bench figures clean
+.PHONY: demo demo-seeds demo-quick matrix chexpo test test-fast lint bench figures clean
 
 demo: $(USE)
 	$(BIN)/python bench/time_demo.py runs/demo
@@ -35,6 +35,12 @@ matrix: $(USE)
 	for seed in 11 $(SEEDS); do \
 	  $(BIN)/python bench/time_demo.py runs/matrix-seed$$seed --recipe matrix --set seed=$$seed || exit 1; done
 	$(BIN)/python bench/measure_matrix.py
+
+# Hard questions by confidence and likeness over three seeds, against a draw at random and against SFT.
+chexpo: $(USE)
+	for seed in 11 $(SEEDS); do \
+	  $(BIN)/python bench/time_demo.py runs/chexpo-seed$$seed --recipe chexpo/openi --set seed=$$seed || exit 1; done
+	$(BIN)/python bench/measure_chexpo.py
 
 test: lint
 	$(BIN)/python -m mypy src/chexalign
