@@ -48,6 +48,7 @@ def collect(run: RunFolder, recipe: Recipe, policies: Sequence[str]) -> ReportDa
     results = evaluated(run, recipe.evaluate.split, policies, judges)
     studies = [s for s in run.studies.iter_rows() if s.split == recipe.evaluate.split]
     synthetic = any(image.synthetic for s in studies for image in s.images)
+    synthetic = synthetic or any(image.synthetic for image in (mining.images if mining else ()))
     shown = [r for r in results if r.name != CONTROL]
     cases, gone = collect_cases(run, studies, shown, judges, threads=recipe.workers)
     return ReportData(

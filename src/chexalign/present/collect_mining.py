@@ -53,7 +53,7 @@ def collect_mining(run: RunFolder, recipe: Recipe) -> Mining | None:
         items=left.shown_items(),
         most_shown=MOST_SHOWN,
         of_arm={name: arm.select for name, arm in recipe.mine.arms.items()},
-        baselines=recipe.mine.baselines(),
+        rivals={name: _rivals(recipe.mine, name) for name in recipe.mine.arms},
     )
 
 
@@ -204,6 +204,12 @@ class _Left:
             for item in items
             if item.question_id in at
         ]
+
+
+def _rivals(spec: MineSpec, name: str) -> list[str]:
+    """The policies that learned with the same algorithm from questions drawn at random."""
+    algorithm = spec.arms[name].train.algorithm
+    return [other for other in spec.baselines() if other != name and spec.arms[other].train.algorithm == algorithm]
 
 
 def _done(table: Table[Any]) -> bool:

@@ -94,7 +94,7 @@ class Mining:
     items: Sequence[ShownItem] = ()
     most_shown: int = 0  # items of a set that are shown at most
     of_arm: Mapping[str, str] = field(default_factory=dict)  # the set that each policy learned from
-    baselines: Sequence[str] = ()  # the policies that are there to be compared with
+    rivals: Mapping[str, Sequence[str]] = field(default_factory=dict)  # who learned alike from a draw at random
 
     @property
     def groups(self) -> list[str]:

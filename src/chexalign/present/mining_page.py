@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import get_args
 
 from markupsafe import Markup
 
@@ -17,7 +18,7 @@ from chexalign.present.mining_plots import CalibrationPanel, calibration_plot
 from chexalign.present.numbers import EstimateIndex, Verdict, estimate_text, verdict
 from chexalign.present.plot_parts import Styles
 from chexalign.present.views import Cell, cell_of, tests_of
-from chexalign.types import Estimate
+from chexalign.types import Estimate, QuestionKind
 
 ALL = "all"  # the group of all questions
 _KINDS = {
@@ -104,19 +105,15 @@ def _against(
 
 
 def mining_claims(estimates: Sequence[Estimate], mining: Mining) -> list[Claim]:
-    """One claim per policy on its gain over SFT, and one per policy of the mined set on that over a random draw."""
+    """One claim per policy on its gain over SFT, and one per policy of the mined set on that over a draw at random."""
     find = {(e.metric, e.policy, e.baseline): e for e in estimates}
     metric, out = f"vqa.{ALL}.relative_gain", []
     for policy, select in mining.of_arm.items():
         if (gain := find.get((metric, policy, BASELINE))) is not None:
-            text = (
-                f"{policy}: learning from the set {select!r} raises the accuracy of answers above that of {BASELINE}."
-            )
-            out.append(_claim(text, gain))
-        for other in mining.baselines:
-            more = find.get((metric, policy, other)) if select == "mined" else None
-            if more is not None:
-                out.append(_claim(f"{policy}: the mined set teaches more than as many questions at random do.", more))
+            out.append(_claim(f"{policy}: learning from the set {select} makes answers more accurate.", gain))
+        for other in mining.rivals.get(policy, ()) if select == "mined" else ():
+            if (more := find.get((metric, policy, other))) is not None:
+                out.append(_claim(f"{policy}: the set teaches more than as many questions at random do.", more))
     return out
 
 
@@ -163,9 +160,9 @@ def asked_panels(mining: Mining, styles: Styles) -> list[CalibrationPanel]:
 
 
 def calibration_plots(found: Sequence[Calibration], styles: Styles) -> list[tuple[str, Markup]]:
-    """A plot per type of question with a panel per policy, that of the policy before training faint behind each."""
+    """A plot for all questions and one per kind, with a panel per policy, the policy before training faint behind."""
     plots = []
-    for group in dict.fromkeys(c.group for c in found):
+    for group in (ALL, *get_args(QuestionKind)):
         own = [c for c in found if c.group == group and c.ece.policy in styles]
         before = next((c for c in own if c.ece.policy == BASELINE), None)
         panels = [

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from chexalign.evaluate.calibration import Bin, Calibration
 from chexalign.mine.purity import Purity
 from chexalign.present.data import BASELINE
 from chexalign.present.mining_data import WrongAnswers
 from chexalign.present.numbers import EstimateIndex, interval_text, value_text
-from chexalign.present.plot_parts import Styles, few_ticks, mark
+from chexalign.present.plot_parts import Styles, mark
 from chexalign.present.plots import words_histograms
 from chexalign.present.plots_more import differences_plot
-from chexalign.present.svg import INK, MUTED, PolicyStyle, inline_svg, light_grid, new_figure, styled
+from chexalign.present.svg import INK, MUTED, RULE, PolicyStyle, inline_svg, light_grid, new_figure, styled
+from chexalign.types import QuestionKind
 
 _PER_ROW = 4
-_BARS = 0.25  # of a panel's height that the tallest bar of counts takes
+_STRIP, _BARS = 0.30, 0.13  # below 0: how far a panel goes on for its counts, and its tallest bar
 _DASHED = (0, (3, 2))
 
 
@@ -64,7 +67,7 @@ def calibration_plot(panels: Sequence[CalibrationPanel], name: str) -> Markup | 
     per_row = 3 if len(known) in (3, 5, 6) else _PER_ROW
     n_rows = -(-len(known) // per_row)
     with styled():
-        figure = new_figure(2.75 * n_rows)
+        figure = new_figure(2.9 * n_rows)
         grid = figure.subplots(n_rows, min(per_row, len(known)), squeeze=False, sharex=True, sharey=True).ravel()
         for axes, panel in zip(grid, known, strict=False):
             _calibration_panel(axes, panel)
@@ -84,7 +87,7 @@ def words_plot(wrong: WrongAnswers, style: PolicyStyle) -> Markup | None:
     if not wrong.chosen_words:
         return None
     with styled():
-        figure = new_figure(1.9, 5.4)
+        figure = new_figure(1.9, 4.4)
         axes = figure.subplots()
         words_histograms(axes, wrong.chosen_words, wrong.rejected_words, style.color)
         axes.set_ylabel("questions")
@@ -93,8 +96,8 @@ def words_plot(wrong: WrongAnswers, style: PolicyStyle) -> Markup | None:
 
 
 def gains_by_type_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles) -> Markup | None:
-    """The relative gain in accuracy of every policy over the baseline, by type of question."""
-    names = [m for m in index.metrics if m.startswith("vqa.") and m.endswith(".relative_gain")]
+    """The relative gain in accuracy of every policy over the baseline, by kind of question."""
+    names = [f"vqa.{group}.relative_gain" for group in ("all", *get_args(QuestionKind))]
     shown = [m for m in names if any(index.difference(m, arm) for arm in arms)]
     label = f"Accuracy above {BASELINE}'s, as a share of it, same questions"
     return differences_plot(index, shown, arms, styles, "gains-by-type", label, "Relative gains by type of question")
@@ -109,7 +112,7 @@ def _purity_panel(axes: Axes, curve: Purity, style: PolicyStyle) -> None:
     axes.plot([k for k, _ in points], [e.value for _, e in points], color=style.color, marker="o", markersize=3)
     if curve.base_rate is not None:
         axes.axhline(curve.base_rate, color=MUTED, linewidth=0.9, linestyle=_DASHED)
-    axes.xaxis.set_major_locator(few_ticks())
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     light_grid(axes, "y")
 
 
@@ -118,17 +121,10 @@ def _calibration_panel(axes: Axes, panel: CalibrationPanel) -> None:
     bins = [one for one in panel.shown.bins if one.accuracy.n]
     most = max(one.accuracy.n for one in bins)
     for one in bins:
-        height = _BARS * one.accuracy.n / most
-        axes.bar((one.low + one.high) / 2, height, 0.9 * (one.high - one.low), color="#e3e8ec", zorder=0)
-        axes.text(
-            *((one.low + one.high) / 2, height + 0.015),
-            _count(one.accuracy.n),
-            ha="center",
-            va="bottom",
-            rotation=90,
-            fontsize=6.5,
-            color=MUTED,
-        )
+        middle, height = (one.low + one.high) / 2, _BARS * one.accuracy.n / most
+        axes.bar(middle, height, 0.9 * (one.high - one.low), bottom=-_STRIP, color="#d5dbe1")
+        place = {"ha": "center", "va": "bottom", "rotation": 90, "fontsize": 6.5, "color": MUTED}
+        axes.text(middle, height - _STRIP + 0.015, _count(one.accuracy.n), **place)  # type: ignore[arg-type]
     if panel.behind is not None:
         line = _points(panel.behind.bins)
         axes.plot(*line, color=MUTED, linewidth=1, marker="o", markersize=2.5, alpha=0.6)
@@ -140,9 +136,8 @@ def _calibration_panel(axes: Axes, panel: CalibrationPanel) -> None:
     axes.set_title(panel.title, fontsize=8.5, pad=16)
     told = f"ECE {value_text(ece)} {interval_text(ece) if ece.low is not None else ''}"
     axes.text(0, 1.015, told, transform=axes.transAxes, va="bottom", fontsize=7.5, color=INK)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    axes.xaxis.set_major_locator(few_ticks())
-    axes.yaxis.set_major_locator(few_ticks())
+    axes.axhline(0, color=RULE, linewidth=0.8, zorder=1)
+    axes.set(xlim=(0, 1), ylim=(-_STRIP, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     light_grid(axes, "y")
 
 

@@ -40,7 +40,7 @@ def why(item: MinedItem, select: str, failures: str) -> str:
         return "Drawn at random."
     if item.rank:
         distance = "" if item.distance is None else f", at distance {item.distance:.3f}"
-        return f"Neighbor {item.rank} of a seed{distance}."
+        return f"Neighbor {item.rank} of the seed {item.seed_id}{distance}."
     if select == "similarity":
         return "Seed: drawn at random among the questions that the policy was asked."
     sure = "" if item.confidence is None else f", with confidence {item.confidence:.3f}"

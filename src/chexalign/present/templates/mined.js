@@ -60,7 +60,7 @@
   function rejectedCard(wrong) {
     if (!wrong) return card("rejected", "Rejected", "none", el("p", "none", "No wrong answer passed the verifier, so there is no pair."));
     const { origin: by, kind, sentences } = wrong;
-    return card("rejected", "Rejected", by === "own" ? "the policy's own answer" : `${kind} edited ${ORIGINS[by]}`, ...marked(sentences, "Not in the wrong answer: "));
+    return card("rejected", "Rejected", by === "own" ? "the policy's own answer" : `edited ${ORIGINS[by]}: ${kind}`, ...marked(sentences, "Not in the wrong answer: "));
   }
   function seedPart(item) {
     const found = item[RANK] && item[SEED] !== null ? held("mined-" + item[SEED]) : null;
@@ -85,7 +85,7 @@
     if (!found.images.length) shown.append(el("p", "none", "No image."));
     const truth = el("div", "truth", el("p", "why-here", item[WHY]), el("h4", "", "Question"), el("p", "text", found.text), options(found), el("h4", "", "Evidence"), evidence(found));
     const chosen = card("chosen", "Chosen", "the right answer, from the evidence", el("p", "text", found.right));
-    const cards = el("div", "written", policyCard(found.told), chosen, rejectedCard(found.wrong));
+    const cards = el("div", "written three", policyCard(found.told), chosen, rejectedCard(found.wrong));
     sheet.replaceChildren(...[el("h3", "", title, about), el("div", "sheet", shown, truth), cards, seedPart(item)].filter((part) => part));
   }
 
