@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chexalign.data.answers import answer_text, plain
-from chexalign.mine.edit_words import cased, pieces, whole
+from chexalign.mine.edit_words import capital_if, pieces, whole
 from chexalign.types import Question
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -63,7 +63,7 @@ class Slots:
     def _given(self, part: str, wrong: str) -> str:
         if not part.strip():
             return part
-        part = whole([self.right]).sub(lambda found: cased(wrong, found[0]), part, count=1)
+        part = whole([self.right]).sub(lambda f: capital_if(wrong, f[0][:1].isupper()), part, count=1)
         places = {option: place for place, option in enumerate(self.options[: len(_LETTERS)])}
         if self.right not in places or wrong not in places:
             return part

@@ -30,12 +30,12 @@ _SINGLE = {many: one for one, many in _ZONES.items()}
 _AT = {"apex", "lung base", "base"}  # at the base, in the lobe
 
 _PLACE = re.compile(
-    rf"\s+(?:on the (?:left|right)|on both sides|bilaterally|(?:at|in) the (?:left |right )?(?:{_ONE})"
+    rf"\s+(?:on the (?:left|right)(?: side)?|on both sides|bilaterally|(?:at|in) the (?:left |right )?(?:{_ONE})"
     rf"|in both (?:{_MANY}))\b",
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    rf"\b(?:on the (?:left|right)|(?:at|in) the (?:left|right) (?P<zone>{_ONE})|on both sides|bilaterally"
+    rf"\b(?:on the (?:left|right)(?: side)?|(?:at|in) the (?:left|right) (?P<zone>{_ONE})|on both sides|bilaterally"
     rf"|in both (?P<zones>{_MANY}))\b",
     re.IGNORECASE,
 )
@@ -77,6 +77,8 @@ def side_named(option: str) -> Side | None:
 def on_side(text: str, side: Side) -> str:
     """The text with everything that it places on another side moved to this one.
 
+    One that speaks of both sides apart has them exchanged, or is left as it is where both are meant.
+
     >>> on_side("There is edema at the left lung base.", "both")
     'There is edema in both lung bases.'
     """
@@ -91,10 +93,13 @@ def on_side(text: str, side: Side) -> str:
             new = f"{'at' if zone in _AT else 'in'} the {side} {zone}"
         return cased(new, found[0])
 
+    named = {word.lower() for word in re.findall(r"\b(?:left|right)\b", text, re.IGNORECASE)}
+    if len(named) > 1:
+        return text if side == "both" else exchanged(text, "left", "right")
     moved = _SAID.sub(move, text)
     if moved != text or side == "both":
         return moved
     other = "right" if side == "left" else "left"
-    if re.search(rf"\b{other}\b", text, re.IGNORECASE):
+    if other in named:
         return exchanged(text, other, side)
     return re.sub(r"\bbilateral\b", lambda found: cased(side, found[0]), text, flags=re.IGNORECASE)

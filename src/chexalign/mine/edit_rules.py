@@ -90,8 +90,8 @@ class RulesGenerator:
     def _variants(self, right: str, question: Question) -> Iterator[tuple[EditKind, str]]:
         for kind, group in GROUPS:
             for word in (word for word in group if whole([word]).search(right)):
-                for other in keyed([other for other in group if other != word], *self._key(question))[:1]:
-                    yield kind, exchanged(right, word, other)
+                others = [other for other in group if other != word and (kind != "side" or side_named(other) != "both")]
+                yield from ((kind, exchanged(right, word, o)) for o in keyed(others, *self._key(question))[:1])
 
     def _others(self, question: Question) -> list[str]:
         found = self.pool.get((question.task, question.part), {})

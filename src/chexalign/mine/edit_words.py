@@ -34,7 +34,6 @@ GROUPS: tuple[tuple[EditKind, tuple[str, ...]], ...] = (
     ("change", ("improved", "worsened", "stable", "no change", "unchanged")),
     ("change", ("better", "worse")),
     ("change", ("larger", "smaller")),
-    ("change", ("additional", "missing")),
 )
 GRADES = ("mild", "moderate", "severe", "small", "large", "minimal", "extensive", "slight", "marked", "tiny")
 FINDINGS = (
@@ -146,9 +145,15 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def capital_if(text: str, needed: bool) -> str:
+    """The text with a capital at its beginning where it is needed."""
+    return capital(text) if needed else text
+
+
 def cased(word: str, like: str) -> str:
-    """The word with a capital at its beginning, or without, as another one has it."""
-    return capital(word) if like[:1].isupper() else word
+    """The word with a capital at its beginning where another one has it; an abbreviation's capitals say nothing."""
+    abbreviated = len(like.strip()) > 1 and like.isupper()
+    return capital(word) if like[:1].isupper() and not abbreviated else word
 
 
 def whole(words: Sequence[str]) -> re.Pattern[str]:
@@ -163,12 +168,13 @@ def exchanged(text: str, one: str, other: str) -> str:
     >>> exchanged("An opacity on the left, not on the right.", "left", "right")
     'An opacity on the right, not on the left.'
     """
-    swap = {one.lower(): other, other.lower(): one}
+    if not (one.strip() and other.strip()):
+        return text
 
     def put(found: re.Match[str]) -> str:
-        new = swap[found[2].lower()]
+        new = other if whole([one]).fullmatch(found[2]) else one
         if found[1] is None:
-            return cased(new, found[2])
+            return cased(new, found[2]) if text[: found.start()].strip() else capital_if(new, found[2][:1].isupper())
         return f"{cased(a_or_an(new), found[1])}{found[1].lstrip('aAnN')}{new}"
 
     return re.compile(rf"(?<!\w)(an?\s+)?({whole([one, other]).pattern})", re.IGNORECASE).sub(put, text)
@@ -180,13 +186,14 @@ def exchanged_findings(text: str, one: str, other: str) -> str:
     >>> exchanged_findings("Edema. There is mild edema.", "edema", "low lung volumes")
     'Low lung volumes. There are low lung volumes.'
     """
+    if not (one.strip() and other.strip()):
+        return text
     return "".join(
         piece if i % 2 else _exchanged_in_sentence(piece, one, other) for i, piece in enumerate(pieces(text))
     )
 
 
 def _exchanged_in_sentence(sentence: str, one: str, other: str) -> str:
-    swap = {one.lower(): (one, other), other.lower(): (other, one)}
     noun = re.compile(
         rf"(?<!\w)(?P<article>(?:an?|the|no)\s+)?(?P<grade>(?:{'|'.join(GRADES)})\s+)?"
         rf"(?P<noun>{whole([one, other]).pattern})",
@@ -194,7 +201,7 @@ def _exchanged_in_sentence(sentence: str, one: str, other: str) -> str:
     )
     done, rest = "", sentence
     while found := noun.search(rest):
-        old, new = swap[found["noun"].lower()]
+        old, new = (one, other) if whole([one]).fullmatch(found["noun"]) else (other, one)
         before, after = done + rest[: found.start()], rest[found.end() :]
         phrase = _phrase(found, old, new, before, after)
         if (number_of(old) == "plural") != (number_of(new) == "plural") and number_of(new) and number_of(old):

@@ -10,7 +10,7 @@ from chexalign.data.tasks.findings import finding_name, may_both_be
 from chexalign.mine.edit_answer import Slots, replaced_answer
 from chexalign.mine.edit_changes import CHANGES, asked_change, stated_change, with_change
 from chexalign.mine.edit_evidence import asks_normal, findings_of, says_normal
-from chexalign.mine.edit_negation import affirmed, flipped
+from chexalign.mine.edit_negation import affirmed, flipped, flips
 from chexalign.mine.edit_places import on_side, side_named, without_place
 from chexalign.mine.edit_words import FINDINGS, GROUPS, exchanged, exchanged_findings, is_finding, whole
 from chexalign.mine.records import Edit, EditKind
@@ -48,8 +48,7 @@ def _bodies(question: Question, body: Body, yes: bool, key: Sequence[object]) ->
     yield from _other_words(question, body, yes, key)
     order = sorted(range(len(body)), key=lambda i: (not _about(question, body[i]), i))
     for i in order:
-        if (turned := flipped(body[i])) is not None:
-            yield "negation", _put(body, i, turned)
+        yield from (("negation", _put(body, i, turned)) for turned in flips(body[i]))
 
 
 def _other_course(question: Question, body: Body, yes: bool, key: Sequence[object]) -> Iterator[Body]:

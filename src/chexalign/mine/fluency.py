@@ -36,7 +36,7 @@ class Heard:
 def faults(text: str) -> Counter[str]:
     """How often a text has each fault that a rule can see; what no rule sees is not looked for.
 
-    >>> dict(faults("There is a edema edema."))
+    >>> dict(faults("There is a opacity opacity."))
     {'article': 1, 'doubled': 1}
     """
     found = Counter[str]()
