@@ -9,11 +9,12 @@ from typing import Any
 
 from chexalign.audit.tables import Prepared
 from chexalign.cards.facts import counted, how, judge_lines, left_out, license_lines
+from chexalign.cards.mined import learned_from, mined_stages, question_licenses
 from chexalign.cards.sources import Sources, plain, section, table, told
 from chexalign.errors import UserError
-from chexalign.pairs.export_card import card
+from chexalign.pairs.export_card import ANSWERS, REPORTS, card
 from chexalign.pairs.stage import table_of_arm
-from chexalign.recipe import Recipe, folder_name
+from chexalign.recipe import Arm, MinedArm, Recipe, folder_name
 from chexalign.run_folder import RunFolder
 from chexalign.store import MANIFEST, Manifest, Table
 
@@ -23,7 +24,8 @@ def preferences_card(run: RunFolder, recipe: Recipe, arm: str) -> str:
 
     Raises: UserError when the arm's pairs or verdicts are not there.
     """
-    spec, sources = recipe.resolved_arms()[arm], Sources()
+    spec, sources = recipe.learners()[arm], Sources()
+    mined = recipe.mine if isinstance(spec, MinedArm) else None
     rows = table_of_arm(run, arm, spec)
     manifest = Manifest.load(rows.folder)
     if manifest is None:
@@ -34,32 +36,43 @@ def preferences_card(run: RunFolder, recipe: Recipe, arm: str) -> str:
         )
     name = str(rows.folder.relative_to(run.root))
     file = f"{name}/{MANIFEST}"
-    licenses = sorted(counted(run.studies, "license"))
+    licensed: Table[Any] = run.questions(mined.collection) if mined else run.studies
     columns = [field.name for field in dataclasses.fields(rows.record)]
     text = card(
         f"{name}/part-*.parquet",
-        "records by id, whose texts are in candidates/ and whose images are in studies/",
+        _PLACES_MINED if mined else _PLACES,
         rows=manifest.rows,
         columns=columns,
-        licenses=licenses,
+        licenses=sorted(counted(licensed, "license")),
         source=manifest,
         normalizer=recipe.data.normalizer,
+        subject=ANSWERS if mined else REPORTS,
     )
-    judges = spec.judge.tables
     stages = [run.studies.folder, run.prompts.folder, run.candidates.folder, rows.folder]
     return "\n".join(
         [
             _traced(text, file, manifest, sources).rstrip(),
             "",
             *section("Chosen and rejected", _audit(rows, name, sources)),
-            *section("Judges", judge_lines(run, judges, [run.scores(folder_name(j)) for j in judges], sources)),
+            *(learned_from(run, recipe, arm, sources) if mined else _judges(run, spec, sources)),
             *how(recipe, sources),
             *section("Licenses of the studies", license_lines("studies", run.studies, sources)),
-            *left_out(run.root, stages, sources),
+            *(question_licenses(run, mined, sources) if mined else []),
+            *left_out(run.root, mined_stages(run, mined, arm) if mined else stages, sources),
             *sources.lines(),
             "",
         ]
     )
+
+
+_PLACES = "records by id, whose texts are in candidates/ and whose images are in studies/"
+_PLACES_MINED = "records by id, whose texts are in mine/counterfactuals/ and whose images are in questions/"
+
+
+def _judges(run: RunFolder, spec: Arm | MinedArm, sources: Sources) -> list[str]:
+    judges = spec.judge.tables if isinstance(spec, Arm) else []
+    tables = [run.scores(folder_name(judge)) for judge in judges]
+    return section("Judges", judge_lines(run, judges, tables, sources))
 
 
 def _traced(text: str, file: str, manifest: Manifest, sources: Sources) -> str:
@@ -68,6 +81,7 @@ def _traced(text: str, file: str, manifest: Manifest, sources: Sources) -> str:
         "| made from |": "stage, rows, content",
         "| rule |": "config.blocks",
         "| prompts left out |": "dropped",
+        "| questions left out |": "dropped",
         f"| software | chexalign {manifest.code_version} ": "code_version",  # not of another version than this one
     }
     lines = []

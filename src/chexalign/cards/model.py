@@ -8,6 +8,7 @@ from typing import Any
 
 from chexalign import artifact
 from chexalign.cards.facts import RECIPE, how, judge_lines, left_out, license_lines
+from chexalign.cards.mined import learned_from, mined_stages, question_licenses
 from chexalign.cards.sources import Sources, plain, section, table
 from chexalign.errors import UserError
 from chexalign.evaluate.numbers import Numbers
@@ -44,22 +45,23 @@ def model_card(run: RunFolder, recipe: Recipe, arm: str) -> str:
     kept = after[rest.start() :] if rest else ""
     judges = recipe.measured()
     tables = [run.metric(folder_name(judge), arm) for judge in judges]
-    stages = [
-        run.studies.folder,
-        run.prompts.folder,
-        run.candidates.folder,
-        table_of_arm(run, arm, recipe.resolved_arms()[arm]).folder,
-        folder,
-        run.predictions(arm).folder,
-    ]
+    mined = recipe.mine if arm in recipe.mined_arms() else None
+    if mined is not None:
+        stages = mined_stages(run, mined, arm)
+    else:
+        rows = table_of_arm(run, arm, recipe.resolved_arms()[arm])
+        stages = [run.studies.folder, run.prompts.folder, run.candidates.folder, rows.folder]
+    stages += [folder, run.predictions(arm).folder]
     return "\n".join(
         [
             before.rstrip(),
             "",
+            *(learned_from(run, recipe, arm, sources) if mined else []),
             *section("Evaluation", _evaluation(numbers, arm, recipe, sources)),
             *section("Judges", judge_lines(run, judges, tables, sources)),
             *how(recipe, sources, folder),
             *section("Licenses of the studies", license_lines("studies", run.studies, sources)),
+            *(question_licenses(run, mined, sources) if mined else []),
             *left_out(run.root, stages, sources),
             kept,
             *sources.lines(),

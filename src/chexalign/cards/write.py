@@ -26,9 +26,11 @@ def cards(folder: Path, arm: str | None = None) -> dict[str, str]:
             )
         return {"data.md": data_card(open_prepared(folder))}
     run, recipe = RunFolder(folder), recipe_of(folder)
-    arms = list(recipe.resolved_arms())
+    arms = list(recipe.learners())
     if arm is not None and arm not in arms:
-        raise UserError(f"--arm {arm}", f"The arms of the run are {', '.join(arms)}.", f"For example --arm {arms[0]}")
+        raise UserError(
+            f"--arm {arm}", f"The arms of the run are {', '.join(arms) or 'none'}.", "Name one of them, or none."
+        )
     out = {}
     for name in arms if arm is None else [arm]:
         out[f"{name}-model.md"] = model_card(run, recipe, name)

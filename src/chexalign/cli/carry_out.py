@@ -60,6 +60,16 @@ def hold(recipe: Recipe, runs: Path, work: Callable[[Workflow], None]) -> None:
         work(Workflow(recipe, first_alone(open_it)))
 
 
+def need_candidates(recipe: Recipe) -> None:
+    """Raises: UserError for a recipe that nothing draws candidates for."""
+    if not recipe.resolved_arms():
+        raise UserError(
+            f"The recipe {recipe.run} has no arm that learns from candidates.",
+            "Candidates are drawn, and judges asked about them, for such arms; mined questions need neither.",
+            "Use `chexalign mine` or `chexalign run`, or give the recipe a judge, pairs and train.",
+        )
+
+
 def one_process_only() -> UserError:
     """The error for a verb that was launched over several processes and cannot share its work."""
     return UserError(

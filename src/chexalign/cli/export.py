@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chexalign.cli.carry_out import hold, print_manifests
 from chexalign.cli.options import add_json, add_recipe, add_runs
@@ -41,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
     from chexalign.recipe_load import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)
-    arms = recipe.resolved_arms()
+    arms = recipe.learners()
     name = args.arm or (next(iter(arms)) if len(arms) == 1 else None)
     if name not in arms:
         raise UserError(
             f"--arm {args.arm}" if args.arm else "no --arm was given",
-            f"the arms of the recipe are {', '.join(arms)}",
-            f"for example --arm {next(iter(arms))}",
+            f"the arms of the recipe are {', '.join(arms) or 'none'}",
+            f"for example --arm {next(iter(arms))}" if arms else "use a recipe with arms: only they have preferences",
         )
+    arm = arms[name]
     if not (args.runs / recipe.run).is_dir():
         raise UserError(
             f"there is no run {args.runs / recipe.run}",
@@ -57,11 +58,16 @@ def run(args: argparse.Namespace) -> int:
         )
 
     def work(workflow: Workflow) -> None:
+        from chexalign.mine.export import export_mined
         from chexalign.pairs.export import export
         from chexalign.pairs.stage import table_of_arm
 
-        table = table_of_arm(workflow.run, name, arms[name])
-        manifest = export(workflow.run, table, args.to, format=args.format, max_images=recipe.policy.max_images)
+        run = workflow.run
+        how: dict[str, Any] = {"format": args.format, "max_images": recipe.policy.max_images}
+        if recipe.mine is not None and name in recipe.mined_arms():
+            manifest = export_mined(run, recipe.mine.collection, run.pairs(name), args.to, **how)
+        else:
+            manifest = export(run, table_of_arm(run, name, arm), args.to, **how)
         print_manifests({str(args.to): manifest}, as_json=args.json)
 
     hold(recipe, args.runs, work)

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     def work(workflow: Workflow) -> None:
         from chexalign.recipe import folder_name
 
+        carry_out.need_candidates(workflow.recipe)
         manifests = {}
         for arm in workflow.recipe.resolved_arms().values():
             judge = arm.judge if args.budget is None else _limited(arm.judge, args.first, args.budget)

@@ -12,7 +12,7 @@ from chexalign.cli.options import print_rows
 if TYPE_CHECKING:
     from chexalign.workflow import Workflow
 
-HELP = """Builds the pairs of all arms from the scores, after whatever they rest on.
+HELP = """Builds the pairs of all arms from scores or mined questions, after whatever they rest on.
 
 Prints how many there are, how long and how well scored chosen and rejected are (mean, median and standard deviation),
 what was dropped, and how far the arms' judges agree on which of two candidates is better."""
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         from chexalign.pairs.stage import table_of_arm
         from chexalign.train.launch import is_first
 
-        arms = workflow.recipe.resolved_arms()
+        arms = workflow.recipe.learners()
         tables = {name: table_of_arm(workflow.run, name, arm) for name, arm in arms.items()}
         manifests = {str(tables[name].folder): workflow.pairs(name, arm) for name, arm in arms.items()}
         audits = {name: table.info(0).extra.get("audit", {}) for name, table in tables.items()}
@@ -79,12 +79,14 @@ def _number(value: float) -> str:
 
 
 def _agreement(workflow: Workflow) -> list[dict[str, Any]]:
-    """The arms' judges by twos."""
+    """The arms' judges by twos; mined pairs have none."""
     import dataclasses
 
     from chexalign.pairs.stage import judge_agreement
     from chexalign.recipe import folder_name
 
     judges = {folder_name(arm.judge) for arm in workflow.recipe.resolved_arms().values()}
+    if not judges:
+        return []
     rows = [dataclasses.asdict(found) for found in judge_agreement(workflow.run, sorted(judges))]
     return [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()} for row in rows]

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints where the candidates are and how many."""
 
     def work(workflow: Workflow) -> None:
+        carry_out.need_candidates(workflow.recipe)
         if args.resume:
             _need_parts(workflow.run)
         manifest = workflow.candidates(args.limit)

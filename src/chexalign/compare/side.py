@@ -44,11 +44,11 @@ class Side:
     def policies(self) -> list[str]:
         """The SFT policy and the arms, without the control, as far as they were evaluated."""
         there = {e.policy for e in self.numbers.estimates}
-        return [name for name in (SFT, *self.recipe.resolved_arms()) if name in there]
+        return [name for name in (SFT, *self.recipe.learners()) if name in there]
 
     def algorithm(self, policy: str) -> str:
         """What a policy was trained by: `sft`, or the algorithm of its arm."""
-        arms = self.recipe.resolved_arms()
+        arms = self.recipe.learners()
         return arms[policy].train.algorithm if policy in arms else policy
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from chexalign.compare.grid import Cell, Column, Grid, Line, counted
 from chexalign.compare.side import Side
+from chexalign.data.questions import TRAIN
 from chexalign.pairs.stage import table_of_arm
-from chexalign.recipe import folder_name
+from chexalign.recipe import Arm, MinedArm, folder_name
 from chexalign.store import Manifest
 from chexalign.types import Estimate
 
@@ -40,23 +41,28 @@ def algorithms_grid(sides: Sequence[Side]) -> Grid:
 
 
 def _algorithm_lines(side: Side) -> list[Line]:
-    arms, lines = side.recipe.resolved_arms(), []
+    arms, lines = side.recipe.learners(), []
     manifests = {name: Manifest.load(side.run.policy(name)) for name in arms}
     base = next((name for name, arm in arms.items() if arm.train.algorithm == "dpo" and manifests[name]), None)
     for name, arm in arms.items():
         spec = arm.train.model_dump(mode="json", exclude_none=True)
         own = ", ".join(f"{key} {value}" for key, value in spec.items() if key not in _OWN_BLOCK)
-        judge = folder_name(arm.judge)
-        told = [Cell(text=text) for text in (arm.train.algorithm, judge, arm.pairs.rule, own or "–")]
+        by = _told_by(arm)
+        told = [Cell(text=text) for text in (arm.train.algorithm, *by, own or "–")]
         numbers = _times(side, name, manifests[name], manifests[base] if base else None, base)
         lines.append(Line(side.label, name, [*told, *numbers]))
     return lines
 
 
+def _told_by(arm: Arm | MinedArm) -> tuple[str, str]:
+    """What says which of two texts is better, and how pairs were found."""
+    return (folder_name(arm.judge), arm.pairs.rule) if isinstance(arm, Arm) else ("right answers", f"set {arm.select}")
+
+
 def _times(side: Side, name: str, mine: Manifest | None, base: Manifest | None, base_name: str | None) -> list[Cell]:
     if mine is None:
         return [Cell(why=f"policy/{name} of {side.label} has no manifest")] * 3
-    arms = side.recipe.resolved_arms()
+    arms = side.recipe.learners()
     seconds = mine.seconds / arms[name].train.epochs
     source = f"{side.label}/policy/{name}/manifest.json: "
     out = [
@@ -139,14 +145,15 @@ _VERDICT_SIDES = ("desirable", "undesirable")  # of an arm that learns from verd
 
 def _pair_lines(side: Side, columns: Sequence[Column]) -> list[Line]:
     lines = []
-    for name, arm in side.recipe.resolved_arms().items():
+    for name, arm in side.recipe.learners().items():
         table = table_of_arm(side.run, name, arm)
         audit, kind = _audit(table), table.folder.relative_to(side.run.root)
         for which in _VERDICT_SIDES if audit is not None and "desirable" in audit else _PAIR_SIDES:
             if audit is None:
                 cells = [Cell(why=f"{kind} of {side.label} has no audit")] * len(columns)
             else:
-                cells = [_audit_cell(side, name, f"{kind}", which, column, audit) for column in columns]
+                split = side.recipe.sample.split if isinstance(arm, Arm) else TRAIN
+                cells = [_audit_cell(side, name, split, f"{kind}", which, column, audit) for column in columns]
             lines.append(Line(side.label, f"{name}, {which}", cells))
     return lines
 
@@ -158,13 +165,17 @@ def _audit(table: Any) -> Mapping[str, Any] | None:
     return found
 
 
-def _audit_cell(side: Side, arm: str, kind: str, which: str, column: Column, audit: Mapping[str, Any]) -> Cell:
+def _audit_cell(
+    side: Side, arm: str, split: str, kind: str, which: str, column: Column, audit: Mapping[str, Any]
+) -> Cell:
     what, statistic = column.metric.split(".")
+    if what not in audit[which]:
+        return Cell(why=f"{arm} of {side.label} learned from answers, of which one is right: they have no score")
     n, patients = audit.get("n_pairs", audit.get(f"n_{which}")), audit.get("n_patients")
     cell = counted(
         f"pairs.{which}.{column.metric}",
         arm,
-        side.recipe.sample.split,
+        split,
         audit[which][what][statistic],
         n=n,
         n_clusters=n if patients is None else patients,

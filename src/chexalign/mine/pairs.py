@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from chexalign.mine.pair_audit import mined_audit
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.types import Counterfactual, Pair
@@ -14,9 +14,13 @@ JUDGE = "answers@1"  # what orders the texts of a pair: one of them is right
 
 @dataclass(slots=True)
 class MinedPairsWorker:
-    """The pairs of one set as a table of one part; a question without a wrong answer is left out and counted."""
+    """The pairs of one set as a table of one part, with their audit.
+
+    A question without a wrong answer is left out and counted.
+    """
 
     run: RunFolder
+    collection: str
     select: str
 
     def setup(self) -> None:
@@ -25,13 +29,13 @@ class MinedPairsWorker:
     def part(self, index: int) -> PartResult[Pair]:
         """A pair for each question of the set, in the set's order."""
         known = {row.question_id: row for row in self.run.counterfactuals.iter_rows()}
-        rows, dropped = [], Counter[str]()
-        for item in self.run.mined(self.select).iter_rows():
-            if (row := known.get(item.question_id)) is None:
-                dropped["no_wrong_answer"] += 1
-            else:
-                rows.append(pair_of(row, self.select))
-        return PartResult(rows, dict(dropped))
+        wanted = [item.question_id for item in self.run.mined(self.select).iter_rows()]
+        rows = [known[i] for i in wanted if i in known]
+        used = {row.question_id for row in rows}
+        questions = {q.id: q for q in self.run.questions(self.collection).iter_rows() if q.id in used}
+        dropped = {"no_wrong_answer": len(wanted) - len(rows)} if len(rows) < len(wanted) else {}
+        audit = mined_audit(rows, questions, dropped)
+        return PartResult([pair_of(row, self.select) for row in rows], dropped, extra={"audit": asdict(audit)})
 
 
 def pair_of(row: Counterfactual, select: str) -> Pair:

@@ -99,15 +99,15 @@ def audit_columns(
         ties=lost.get("tie", 0) / n_prompts if n_prompts else None,
         chosen=left,
         rejected=right,
-        margin=_summary(built.table.column("margin").to_numpy()),
-        delta_words=_summary(words),
-        chosen_longer_words=_fraction(words > 0),
-        chosen_longer_tokens=_fraction(tokens > 0),
-        equal_words=_fraction(words == 0),
+        margin=summarize(built.table.column("margin").to_numpy()),
+        delta_words=summarize(words),
+        chosen_longer_words=fraction(words > 0),
+        chosen_longer_tokens=fraction(tokens > 0),
+        equal_words=fraction(words == 0),
         words_excess=left.words.mean / right.words.mean - 1 if left.words.mean and right.words.mean else None,
-        unscored=_fraction(np.isnan(values)),
-        duplicates=_fraction(_repeats(columns)),
-        reused=_fraction(uses > 1),
+        unscored=fraction(np.isnan(values)),
+        duplicates=fraction(_repeats(columns)),
+        reused=fraction(uses > 1),
         n_patients=None if of_patient is None else len(of_patient),
         most_pairs_of_a_patient=int(of_patient.max()) if of_patient is not None and len(of_patient) else None,
     )
@@ -149,8 +149,8 @@ def audit_verdicts(
         dropped=dict(sorted(dropped.items())),
         desirable=_side(columns, values, good),
         undesirable=_side(columns, values, bad),
-        unscored=_fraction(np.isnan(values)),
-        duplicates=_fraction(_repeats(columns)),
+        unscored=fraction(np.isnan(values)),
+        duplicates=fraction(_repeats(columns)),
         n_patients=None if patients is None else len({patients[v.prompt_id] for v in verdicts}),
     )
 
@@ -158,9 +158,9 @@ def audit_verdicts(
 def _side(columns: Columns, values: Floats, rows: Ints) -> Side:
     scores = values[rows]
     return Side(
-        score=_summary(scores[~np.isnan(scores)]),
-        words=_summary(columns.n_words[rows]),
-        tokens=_summary(columns.n_tokens[rows]),
+        score=summarize(scores[~np.isnan(scores)]),
+        words=summarize(columns.n_words[rows]),
+        tokens=summarize(columns.n_tokens[rows]),
     )
 
 
@@ -180,12 +180,14 @@ def _pairs_by_patient(built: PairColumns, patients: Mapping[str, str] | None) ->
     return np.unique(np.array(whose, dtype=str), return_counts=True)[1]
 
 
-def _summary(values: npt.NDArray[np.float64 | np.int64]) -> Summary:
+def summarize(values: npt.NDArray[np.float64 | np.int64]) -> Summary:
+    """Mean, median and sample standard deviation of values."""
     if not len(values):
         return Summary(None, None, None)
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Summary(float(np.mean(values)), float(np.median(values)), sd)
 
 
-def _fraction(flags: npt.NDArray[np.bool_]) -> float | None:
+def fraction(flags: npt.NDArray[np.bool_]) -> float | None:
+    """How much of the flags is set; None without flags."""
     return float(np.mean(flags)) if len(flags) else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from chexalign import __version__, atomic, ids
 from chexalign.errors import UserError
-from chexalign.pairs.export_card import card
+from chexalign.pairs.export_card import REPORTS, Subject, card
 from chexalign.pairs.export_formats import WRITERS, Format, Plain, Row, parquet_schema
 from chexalign.run_folder import RunFolder
 from chexalign.store import MANIFEST, Manifest, Table
@@ -30,14 +30,29 @@ def export(
     Raises: UserError when the folder holds anything else, the table is not finished or has no rows, or verdicts cannot
     be written in that format.
     """
+    rows = _rows(run, table, max_images)
+    return write_export(rows, table, to, format=format, max_images=max_images, normalizer=run.normalizer)
+
+
+def write_export(
+    rows: Iterable[Row],
+    table: Table[Pair] | Table[Verdict],
+    to: Path,
+    *,
+    format: Format,
+    max_images: int,
+    normalizer: str,
+    subject: Subject = REPORTS,
+) -> Manifest:
+    """`export` for rows that are made elsewhere, of the preferences of the table; they are read once all is checked."""
     start = time.perf_counter()
     source = _source(table, format)
     _make_room(to)
-    rows = list(_rows(run, table, max_images))
+    rows = list(rows)
     written = [plain for row in rows for plain in WRITERS[format](row)]
     name = PARQUET if parquet_schema(format) else JSONL
     atomic.write_file(to / name, lambda temporary: _write(temporary, written, format))
-    licenses = sorted({row.study.license for row in rows})
+    licenses = sorted({row.license for row in rows})
     told = card(
         name,
         format,
@@ -45,7 +60,8 @@ def export(
         columns=list(written[0]),
         licenses=licenses,
         source=source,
-        normalizer=run.normalizer,
+        normalizer=normalizer,
+        subject=subject,
     )
     atomic.write_text(to / CARD, told)
     manifest = Manifest(
@@ -106,7 +122,9 @@ def _rows(run: RunFolder, table: Table[Pair] | Table[Verdict], max_images: int) 
         prompt = prompts[p.prompt_id]
         study = studies[prompt.study_id]
         images = tuple(str(run.image_path(image).absolute()) for image in study.images[:max_images])
-        yield Row(study, prompt, images, tuple(texts[i] for i in _candidates(p)), p)
+        written = tuple(texts[i] for i in _candidates(p))
+        about = {"reference": study.reference}
+        yield Row(study.id, study.patient_id, study.license, prompt.text, images, written, p, about)
 
 
 def _candidates(preference: Pair | Verdict) -> tuple[str, ...]:

@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chexalign import __version__
 from chexalign.store import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What preferences are about, and who wrote and ordered their texts, in words."""
+
+    title: str
+    texts: str
+    left_out: str  # what the rows are made of, some of which are left out
+    references: bool  # whether a judge compared texts with references
+
+
+REPORTS = Subject(
+    "Preferences on chest X-ray reports",
+    "Texts were written by a policy and ordered by an automatic judge; no radiologist has read them.",
+    "prompts",
+    references=True,
+)
+ANSWERS = Subject(
+    "Preferences on answers about chest X-rays",
+    "Chosen texts are the right answers of a collection of questions. Rejected ones are wrong answers of the policy or "
+    "edits of the right one, and passed automatic checks; no radiologist has read them.",
+    "questions",
+    references=False,
+)
 
 
 def card(
@@ -18,6 +44,7 @@ def card(
     licenses: Sequence[str],
     source: Manifest,
     normalizer: str,
+    subject: Subject = REPORTS,
 ) -> str:
     """The card as Markdown, with the header by which `datasets` finds the file; it holds no report text."""
     blocks = json.dumps(source.config.get("blocks", []))
@@ -29,7 +56,7 @@ def card(
         "tags: [chexalign, chest-x-ray, preferences]",
         "---",
         "",
-        "# Preferences on chest X-ray reports",
+        f"# {subject.title}",
         "",
         f"**`{file}` holds report text and the paths of images.** It is readable by its owner only and bound by the "
         "terms of the studies; do not upload it, and ask before you hand it on. Not for clinical use.",
@@ -40,11 +67,11 @@ def card(
         f"| columns | {', '.join(columns)} |",
         f"| made from | {source.stage} of {source.rows} rows, content `{source.content}` |",
         f"| rule | `{blocks}` |",
-        f"| prompts left out | {lost} |",
-        f"| references | normalized by `{normalizer}` before a judge compared with them |",
+        f"| {subject.left_out} left out | {lost} |",
+        *([f"| references | normalized by `{normalizer}` before a judge compared with them |"] * subject.references),
         f"| software | chexalign {__version__} |",
         "",
-        "Texts were written by a policy and ordered by an automatic judge; no radiologist has read them.",
+        subject.texts,
         "",
         *(f"- License of the studies: {name}. What it asks of derived works holds here too." for name in licenses),
         "",

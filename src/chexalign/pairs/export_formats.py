@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from chexalign.types import Pair, Prompt, Study, Verdict
+from chexalign.types import Pair, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,11 +21,14 @@ Plain = dict[str, Any]
 class Row:
     """One preference with all that an export says of it."""
 
-    study: Study
-    prompt: Prompt
+    study_id: str
+    patient_id: str
+    license: str
+    prompt: str
     images: tuple[str, ...]  # absolute paths
     texts: tuple[str, ...]  # chosen and rejected, or the one text of a verdict
     preference: Pair | Verdict
+    about: Mapping[str, Any]  # what else is known, as plain values
 
 
 def trl(row: Row) -> list[Plain]:
@@ -46,7 +49,7 @@ def trl_unpaired(row: Row) -> list[Plain]:
 
 def ms_swift(row: Row) -> list[Plain]:
     """A row of ms-swift's standard format: the chosen text as answer, or a verdict's text with a label."""
-    question = {"role": "user", "content": "<image>" * len(row.images) + row.prompt.text}
+    question = {"role": "user", "content": "<image>" * len(row.images) + row.prompt}
     found: Plain = {"messages": [question, *_says(row.texts[0])], "images": list(row.images)}
     if isinstance(row.preference, Verdict):
         return [{**found, "label": row.preference.desirable}]
@@ -57,11 +60,11 @@ def jsonl(row: Row) -> list[Plain]:
     """All that is known of the preference as plain values."""
     p = row.preference
     common = {
-        "study_id": row.study.id,
-        "patient_id": row.study.patient_id,
-        "prompt": row.prompt.text,
+        "study_id": row.study_id,
+        "patient_id": row.patient_id,
+        "prompt": row.prompt,
         "images": list(row.images),
-        "reference": row.study.reference,
+        **row.about,
         "judge": p.judge,
         "rule": p.rule,
     }
@@ -104,7 +107,7 @@ def _images(row: Row) -> list[Plain]:
 
 
 def _user(row: Row) -> list[Plain]:
-    return [{"role": "user", "content": row.prompt.text}]
+    return [{"role": "user", "content": row.prompt}]
 
 
 def _says(text: str) -> list[Plain]:

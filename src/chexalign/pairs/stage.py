@@ -16,7 +16,7 @@ from chexalign.pairs.build import build_columns
 from chexalign.pairs.read import read_candidates, read_patients, read_scores
 from chexalign.pairs.rules import PairRule
 from chexalign.pairs.verdicts import VerdictRule, build_verdicts, verdict_table
-from chexalign.recipe import Arm, folder_name
+from chexalign.recipe import Arm, MinedArm, folder_name
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
@@ -51,12 +51,12 @@ def check_rule(arm: Arm, *, seed: int) -> None:
         make_rule(arm, seed=seed)
 
 
-def gives_verdicts(arm: Arm) -> bool:
-    """Whether the arm's rule gives verdicts on single candidates, and not pairs."""
-    return hasattr(registry("pair_rules").get(arm.pairs.rule), "sort")
+def gives_verdicts(arm: Arm | MinedArm) -> bool:
+    """Whether the arm's rule gives verdicts on single candidates, and not pairs; mined questions give pairs."""
+    return isinstance(arm, Arm) and hasattr(registry("pair_rules").get(arm.pairs.rule), "sort")
 
 
-def table_of_arm(run: RunFolder, name: str, arm: Arm) -> Table[Pair] | Table[Verdict]:
+def table_of_arm(run: RunFolder, name: str, arm: Arm | MinedArm) -> Table[Pair] | Table[Verdict]:
     """Where what an arm learns from lies: pairs/NAME, or verdicts/NAME."""
     return verdict_table(run, name) if gives_verdicts(arm) else run.pairs(name)
 

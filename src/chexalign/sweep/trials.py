@@ -81,7 +81,7 @@ class Chosen:
         return self._recipe(self.arm, self.base.resolved_arms()[self.arm])
 
     def _recipe(self, name: str, arm: Arm) -> Recipe:
-        plain = self.base.to_dict()
+        plain = {key: value for key, value in self.base.to_dict().items() if key != "mine"}
         plain["arms"] = {name: arm.model_dump(mode="json", by_alias=True)}
         plain["evaluate"] |= {"split": SPLIT, "metrics": [self.select.model_dump(mode="json")]}
         return Recipe.model_validate(plain)
@@ -94,6 +94,14 @@ def choose(recipe: Recipe, arm: str | None, select: str | None) -> Chosen:
     is empty or learned from.
     """
     arms = list(recipe.resolved_arms())
+    if not arms or arm in recipe.mined_arms():
+        raise UserError(
+            f"--arm {arm}" if arm else f"The recipe {recipe.run} has no arm that learns from candidates.",
+            "Trials share candidates and are compared by a judge of reports; a mined set is learned from otherwise.",
+            f"Name one of: {', '.join(arms)}."
+            if arms
+            else "Give each value a run with --set run=NAME --set KEY=VALUE.",
+        )
     if arm is None and len(arms) > 1:
         raise _not_one("The recipe has several arms", arms, "--arm", arms[0])
     if arm is not None and arm not in arms:

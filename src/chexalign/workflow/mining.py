@@ -146,7 +146,7 @@ class Mining(Stages):
 
         inputs = {"set": self.mined()[arm.select], "counterfactuals": self.counterfactuals()}
         key = self.key("mined_pairs", inputs, {"select": arm.select})
-        worker = MinedPairsWorker(self.run, arm.select)
+        worker = MinedPairsWorker(self.run, self._mine.collection, arm.select)
         return run_parts(self.run.pairs(name), worker, key=key, n_parts=1, label=f"pairs {name}")
 
     @once
