@@ -175,6 +175,7 @@ def test_evidence_against_the_right_answer_drops_the_question(question):
     "question",
     [
         asked("Is there edema on the left?", "verify", YES_NO, ("no",), evidence=["edema"]),
+        asked("Is the heart size normal?", "verify", YES_NO, ("yes",), evidence=["edema"]),
         asked("Is there no edema?", "verify", YES_NO, ("yes",), evidence=["-edema"]),
         asked("Is there edema in the box?", "verify", YES_NO, ("no",), evidence=["edema"], kind="region"),
         asked("Is there edema?", "verify", YES_NO, ("no",), evidence=["edema/left lung", "-edema/right lung"]),

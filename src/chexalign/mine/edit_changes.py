@@ -13,16 +13,14 @@ from chexalign.types import Question
 Change = Literal["improved", "worsened", "unchanged", "new", "resolved"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 
-_ASKED: tuple[tuple[Change, re.Pattern[str]], ...] = tuple(
-    (change, re.compile(rf"\b(?:{words})\b", re.IGNORECASE))
-    for change, words in (
-        ("resolved", r"resolved|gone|disappeared|no longer|cleared"),
-        ("new", r"new|newly|appeared|not on the prior|not there before|absent before"),
-        ("unchanged", r"unchanged|stable|the same|as it was|no change|not changed"),
-        ("improved", r"improved|better|less|decreased|smaller|fewer"),
-        ("worsened", r"worsened|worse|more|increased|larger|progressed"),
-    )
-)
+_WORDS: dict[Change, str] = {
+    "resolved": r"resolved|gone|disappeared|no longer|cleared",
+    "new": r"new|newly|appeared|not on the prior|not there before|absent before",
+    "unchanged": r"unchanged|stable|the same|as it was|no change|not changed",
+    "improved": r"improved|better|less|decreased|smaller|fewer",
+    "worsened": r"worsened|worse|more|increased|larger|progressed",
+}
+_ASKED = {change: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for change, words in _WORDS.items()}
 _GRADE = "|".join(GRADES)
 _FROM_TO = re.compile(rf" from (?:{_GRADE}) to (?:{_GRADE})\b")
 _AND_GRADE = re.compile(rf" and ({_GRADE})\b")
@@ -56,7 +54,7 @@ def asked_change(question: Question) -> Change | None:
     """The one change that a question asks about, by its part or its words; None where it names none or several."""
     if (known := change_of(question.part)) is not None:
         return known
-    found = [change for change, words in _ASKED if words.search(question.text)]
+    found = [change for change, words in _ASKED.items() if words.search(question.text)]
     return found[0] if len(found) == 1 else None
 
 

@@ -19,6 +19,11 @@ _SIDES: dict[str, set[str]] = {"left": {"left"}, "right": {"right"}, "bilateral"
 _GRADES = {"mild": 0, "small": 0, "moderate": 1, "severe": 2, "large": 2}
 _ABNORMAL = re.compile(r"\b(?:abnormal\w*|anything wrong|patholog\w+)\b", re.IGNORECASE)
 _NORMAL = re.compile(r"\b(?:normal|unremarkable|free of abnormal\w*|no abnormal\w*|healthy)\b", re.IGNORECASE)
+_PART_OF_CHEST = re.compile(
+    r"\b(?:heart|cardi\w+|lungs?|lobes?|zones?|mediastin\w+|aort\w+|bones?|bony|ribs?|spine|diaphragm\w*|pleura\w*|hil\w+"
+    r"|vascul\w+|trachea\w*|costophrenic|silhouette|contours?|volumes?|size)\b",
+    re.IGNORECASE,
+)
 # What narrows a question down, so that a finding that is there does not make "no" wrong, or turns it around.
 _NARROW = re.compile(
     r"\b(?:left|right|both|bilateral|upper|lower|middle|mild|moderate|severe|small|large|new|worse\w*|improved|acute"
@@ -110,19 +115,21 @@ def course_of(question: Question) -> Change | None:
 
 def _contradicts_yes_no(question: Question, yes: bool) -> bool:
     if question.kind == "compare":
-        asked, truth = asked_change(question), course_of(question)
-        return asked is not None and truth is not None and yes != (asked == truth)
+        change, truth = asked_change(question), course_of(question)
+        return change is not None and truth is not None and yes != (change == truth)
     normal = asks_normal(question)
     if normal is not None:
         ill = any(e.present and e.kind in ("label", "box") and is_finding(e.text) for e in question.evidence)
-        return question.kind == "basic" and (ill if yes == normal else says_normal(question.evidence) and not ill)
+        if question.kind != "basic" or _PART_OF_CHEST.search(question.text):
+            return False
+        return ill if yes == normal else says_normal(question.evidence) and not ill
     asked = _asked_finding(question)
     state = state_of(question, asked) if asked else None
     turned = re.search(r"\b(?:no|not|without|free of|absent|absence)\b", question.text, re.IGNORECASE)
     if state is None or turned or not asked:
         return False
     narrowed = _NARROW.search(whole([asked]).sub(" ", question.text)) or question.kind == "region"
-    return (yes and not state) or (not yes and state and not narrowed)
+    return not state if yes else state and not narrowed
 
 
 def _contradicts_change(question: Question) -> bool:
@@ -173,7 +180,7 @@ def _touch(a: Evidence, b: Evidence) -> bool:
 
 def _asked_finding(question: Question) -> str | None:
     """The one finding of the evidence that the question names; with its place, where the label has one."""
-    found = {}
+    found: dict[str, None] = {}
     for evidence in question.evidence:
         parts = [plain(part) for part in evidence.text.split("/")] if evidence.kind == "label" else []
         if parts and all(part and whole([part]).search(question.text) for part in parts):

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import ClassVar
 
 from chexalign import ids
 from chexalign.data.answers import answer_text, plain
@@ -41,7 +40,7 @@ MOST = 16  # proposals per question
 Pool = Mapping[tuple[str, str], Mapping[str, int]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RulesGenerator:
     """Proposes edits by rule; which of several comes first is keyed by the question's id and the seed.
 
@@ -52,7 +51,7 @@ class RulesGenerator:
 
     seed: int
     pool: Pool = field(default_factory=dict)
-    version: ClassVar[str] = "rules@1"
+    version: str = field(default="rules@1", init=False)
 
     def propose(self, questions: Sequence[Question]) -> list[Proposals]:
         """For each question its edits; `failed` is no_rule where no rule has one."""
