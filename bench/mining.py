@@ -7,7 +7,8 @@ Parts: `big` times the search of a large gallery in a process of its own, whose 
 against the published dense loop on a slice, after comparing the neighbors of all published variants with those of a
 dense loop in float64; `recall` asks how many of the nearest the graph finds; `confidence` times answers in batches of
 16 against one at a time, in one thread. Files go to a temporary folder (about 3.5 GB for `big`) that is removed in the
-end.
+end. Where a machine does other work, `OMP_NUM_THREADS=1 python bench/mining.py speedup --cpu` compares the processor's
+seconds of one thread.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def speedup(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         rows = search(some, gallery, variant, k=PUBLISHED_K, threads=options.threads).rows
         assert np.array_equal(rows, expected), f"neighbors differ under {variant}"
     checked = (
-        f"{options.slice} items x {len(seeds)} seeds, {PUBLISHED_K} neighbors, {options.threads} threads; under all "
+        f"{options.slice} items x {len(seeds)} seeds, {PUBLISHED_K} neighbors, {_clock(options)[1]}; under all "
         f"{len(VARIANTS)} variants the neighbors of {len(some)} seeds are those of the loop in float64"
     )
     return {
@@ -139,19 +140,26 @@ def _ratio(
     checked: str,
 ) -> dict[str, Any]:
     """Their time as a multiple of ours, in turns; every time their neighbors are compared with ours."""
-    ratios, same = [], 1.0
+    ratios, same, clock = [], 1.0, _clock(options)[0]
     for _ in range(options.reps):
-        started = time.perf_counter()
+        started = clock()
         ours = search(seeds, gallery, variant, k=PUBLISHED_K, threads=options.threads)
-        mine = time.perf_counter() - started
-        started = time.perf_counter()
+        mine = clock() - started
+        started = clock()
         rows, distances = published_search(seeds, gallery, VARIANTS[variant], k=PUBLISHED_K)
-        ratios.append((time.perf_counter() - started) / mine)
+        ratios.append((clock() - started) / mine)
         assert np.abs(distances - ours.distances).max() < 1e-6, "distances differ"
         same = min(same, float((rows == ours.rows).mean()))
         print(variant, round(mine, 3), round(ratios[-1], 1), file=sys.stderr)
     told = f"; of the timed loop, whose cosines are float32, {same:.3%} of places (the others are ties to 1e-6)"
     return figure(ratios, unit="ratio", target=target, checked=f"{variant}: {checked}{told}")
+
+
+def _clock(options: argparse.Namespace) -> tuple[Callable[[], float], str]:
+    """What tells the seconds, and what they are of."""
+    if options.cpu:
+        return time.process_time, "the processor's seconds of 1 thread"
+    return time.perf_counter, f"{options.threads} threads"
 
 
 def recall(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -221,9 +229,14 @@ def main() -> None:
         "big-reps": 2,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--cpu", action="store_true", help="`speedup` in the processor's seconds of one thread")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.cpu:
+        options.threads = 1
+        if os.environ.get("OMP_NUM_THREADS") != "1":  # numpy's products heed nothing else
+            parser.error("--cpu needs the environment variable OMP_NUM_THREADS=1")
     torch.set_num_threads(options.threads)
     if options.child:
         child(options)

@@ -2,8 +2,8 @@
 
 Every inner product is computed in float32, or in bfloat16 where the machine multiplies much faster in it. That is off
 by no more than a bound that is known, so a row whose product is further than that from the best so far cannot be among
-the nearest; the few rows that remain are compared in float32 and then in float64. The result is that of a search in float64 throughout,
-ties included, at the cost of one in the fast format.
+the nearest; the few rows that remain are compared in float32, and those that this leaves in float64. The result is that
+of a search in float64 throughout, ties included, at the cost of one in the fast format.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from chexalign.mine.filter import Filter, fastest
 
 _SEEDS_AT_ONCE = 1024
 _MOST_ROWS, _FEWEST_ROWS = 2048, 256  # more rows do not multiply faster, and their products leave the cache
+_FIRST_ROWS = 1024  # whose best tell the other blocks what is far
 _MANY_PER_NEIGHBOR, _MANY = 8, 100_000  # pairs in doubt, per neighbor asked for and at all, that are too many to wait
 _MORE = 1.5  # times as many pairs as were left the last time are worth looking through
 _TIE = 10.0**-DECIMALS
@@ -211,9 +212,8 @@ def _positive(products: torch.Tensor) -> npt.NDArray[np.bool_]:
 
 
 def _blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Where blocks start and stop: the first is small, and tells the others what is far."""
-    bounds = [0, *range(min(_FEWEST_ROWS, n), n, rows), n]
-    return pairwise(bounds)
+    """Where blocks start and stop."""
+    return pairwise([0, *range(min(_FIRST_ROWS, rows, n), n, rows), n])
 
 
 def _rows_at_once(width: int, memory_mb: int) -> int:
