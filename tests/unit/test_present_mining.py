@@ -75,6 +75,7 @@ def test_a_recipe_that_only_mines_has_a_report(html):
     assert ("yes", "dpo_mined: the set teaches more than as many questions at random do.") in claims
     assert not any(text.startswith("sft_mined: the set teaches") for _, text in claims), "it learned in another way"
     assert "Synthetic images. Read this first." in html
+    assert "after learning from the set random" in html
 
 
 def test_every_text_of_a_question_is_escaped(html, run):

@@ -63,7 +63,7 @@ def not_evaluated(run: RunFolder, recipe: Recipe) -> list[str]:
     return [
         name
         for name in recipe.mined_arms()
-        if not all(map(_done, (run.predictions(name), *(run.metric(judge, name) for judge in judges))))
+        if not (_done(run.predictions(name)) and all(_done(run.metric(judge, name)) for judge in judges))
     ]
 
 
@@ -126,7 +126,8 @@ class _Left:
     def unfinished(self) -> Iterator[str]:
         """What of mining is not there yet, as it lies in the run folder."""
         sets = [self.run.mined(select) for select in self.spec.selects]
-        for table in (self.run.mine_answers, *sets, self.run.counterfactuals):
+        tables: list[Table[Any]] = [self.run.mine_answers, *sets, self.run.counterfactuals]
+        for table in tables:
             if not _done(table):
                 yield str(table.folder.relative_to(self.run.root))
         if not self.found:

@@ -69,7 +69,7 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "data": data,
         "index": index,
         "styles": policy_styles(data.policies),
-        "roles": {p: _ROLES.get(p, "after preference training") for p in dict.fromkeys((*data.policies, CONTROL))},
+        "roles": {p: _role(p, data) for p in dict.fromkeys((*data.policies, CONTROL))},
         "has_control": any(e.policy == CONTROL for e in index.all),
         "marks": MARKS,
         "steps": views.pipeline(data),
@@ -106,6 +106,13 @@ def _context(data: ReportData) -> Mapping[str, Any]:
         "control": CONTROL,
         "reference": REFERENCE,
     }
+
+
+def _role(policy: str, data: ReportData) -> str:
+    """What a policy is to the others."""
+    if data.mining is not None and policy in data.mining.of_arm:
+        return f"after learning from the set {data.mining.of_arm[policy]}"
+    return _ROLES.get(policy, "after preference training")
 
 
 def _text(name: str) -> Markup:

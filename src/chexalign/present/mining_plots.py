@@ -104,12 +104,14 @@ def gains_by_type_plot(index: EstimateIndex, arms: Sequence[str], styles: Styles
 
 
 def _purity_panel(axes: Axes, curve: Purity, style: PolicyStyle) -> None:
-    points = [(k, estimate) for k, estimate in enumerate(curve.curve, start=1) if estimate.value is not None]
-    banded = [(k, e.low, e.high) for k, e in points if e.low is not None and e.high is not None]
+    points = [(k, e.value) for k, e in enumerate(curve.curve, start=1) if e.value is not None]
+    banded = [
+        (k, e.low, e.high) for k, e in enumerate(curve.curve, start=1) if e.low is not None and e.high is not None
+    ]
     if banded:
         places, low, high = zip(*banded, strict=True)
         axes.fill_between(places, low, high, color=style.color, alpha=0.15, linewidth=0)
-    axes.plot([k for k, _ in points], [e.value for _, e in points], color=style.color, marker="o", markersize=3)
+    axes.plot([k for k, _ in points], [value for _, value in points], color=style.color, marker="o", markersize=3)
     if curve.base_rate is not None:
         axes.axhline(curve.base_rate, color=MUTED, linewidth=0.9, linestyle=_DASHED)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
