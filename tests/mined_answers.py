@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from chexalign.mine.pairs import MinedPairsWorker
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
 from chexalign.train.card import About, write_card
-from chexalign.types import Counterfactual, ImageRef, MinedItem, Question
+from chexalign.types import Counterfactual, Estimate, ImageRef, MinedItem, Question
 from tests.compared_runs import SOURCE, finished, finished_run, noisy
 
 N, LICENSE = 20, "CC BY 4.0"
@@ -63,7 +64,19 @@ def mined_run(root: Path, **blocks: Any) -> RunFolder:
     atomic.write_json(run.mine_found, {"counts": counts, "sets": sets})
     for name in policies:
         _learned(run, name)
+    _answered(run)
     return run
+
+
+def _answered(run: RunFolder) -> None:
+    """Adds the accuracy of two policies on questions to the estimates."""
+    content, about = atomic.read_json(run.estimates), {"low": 0.4, "high": 0.8, "level": 0.9, "n": 40, "n_clusters": 20}
+    rows = [("accuracy", "sft", None), ("accuracy", "dpo_mined", None), ("accuracy", "dpo_mined", "sft")]
+    content["estimates"] += [
+        dataclasses.asdict(Estimate(f"vqa.all.{what}", policy, "test", 0.5, method="m", baseline=base, **about))
+        for what, policy, base in [*rows, ("relative_gain", "dpo_mined", "sft")]
+    ]
+    atomic.write_json(run.estimates, content)
 
 
 def _learned(run: RunFolder, name: str) -> None:

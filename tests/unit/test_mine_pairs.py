@@ -120,7 +120,7 @@ def test_cards_say_what_a_mined_arm_learned_from(run):
     for text in (found["dpo_mined-model.md"], found["dpo_mined-preferences.md"]):
         plain = re.sub(r"\[\^\d+\]", "", text)
         assert "## What it learned from" in plain
-        assert "Set: `mined`, questions that the SFT policy fails although it is sure" in plain
+        assert "Set: `mined`, questions that the SFT policy fails, taken as `most_confident_wrong`, and" in plain
         assert (
             "Found among: 40 questions that SFT learned from; the SFT policy was asked 20 of them and failed 6."
             in plain
@@ -135,6 +135,9 @@ def test_cards_say_what_a_mined_arm_learned_from(run):
         assert "candidates" not in plain
         for number in re.findall(r"\[\^(\d+)\]", text):
             assert re.search(rf"^\[\^{number}\]: ", text, re.M)
+    assert re.search(r"\| all questions: accuracy\[\^\d+\] \| 0\.500 .*\| 40 / 20 \|", found["dpo_mined-model.md"])
+    assert "gained over that of `sft` and relative to it: +0.500 [+0.400, +0.800]" in found["dpo_mined-model.md"]
+    assert "gained over" not in found["sft_mined-model.md"]
     assert "Only the right answers were learned" in found["sft_mined-model.md"]
     assert "Only the right answers were learned" not in found["dpo_mined-model.md"]
     assert next(iter(cards(run.root, "sft_mined"))) == "sft_mined-model.md"

@@ -15,8 +15,8 @@ from chexalign.run_folder import RunFolder
 from chexalign.store import MANIFEST, Manifest
 
 SETS = {
-    "mined": "questions that the SFT policy fails although it is sure, and questions like them",
-    "confidence": "questions that the SFT policy fails, those first that mine.failures puts first",
+    "mined": "questions that the SFT policy fails, taken as {failures}, and questions like them",
+    "confidence": "questions that the SFT policy fails, taken as {failures}",
     "similarity": "questions drawn at random among those that were asked, and questions like them",
     "random": "a draw among the questions that SFT learned from",
 }
@@ -43,10 +43,9 @@ def question_licenses(run: RunFolder, mine: MineSpec, sources: Sources) -> list[
 
 def _learned_from(run: RunFolder, mine: MineSpec, arm: str, sources: Sources) -> Iterator[str]:
     select, where = mine.arms[arm].select, f"mine.arms.{arm}"
-    yield (
-        f"- Set: `{select}`{sources.note(RECIPE, f'{where}.select')}, {SETS[select]}; the collection is "
-        f"`{mine.collection}`{sources.note(RECIPE, 'mine.collection')}."
-    )
+    failures = f"`{mine.failures}`"
+    chosen = f"`{select}`{sources.note(RECIPE, f'{where}.select')}, {SETS[select].format(failures=failures)}"
+    yield f"- Set: {chosen}; the collection is `{mine.collection}`{sources.note(RECIPE, 'mine.collection')}."
     if mine.arms[arm].train.algorithm == SFT_AGAIN:
         note = sources.note(RECIPE, f"{where}.train.algorithm")
         yield f"- Only the right answers were learned{note}, as in SFT; the wrong ones below were not."

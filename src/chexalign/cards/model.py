@@ -23,6 +23,7 @@ from chexalign.types import Estimate
 
 _EVALUATION = "## Evaluation\n"
 _ESTIMATES = "estimates.json"
+_GAIN = "vqa.all.relative_gain"
 
 
 def model_card(run: RunFolder, recipe: Recipe, arm: str) -> str:
@@ -123,8 +124,12 @@ def _evaluation(numbers: Numbers, arm: str, recipe: Recipe, sources: Sources) ->
     )
     yield ""
     yield from table(["metric", arm, SFT, "difference", "n / clusters"], _rows(numbers.estimates, arm, split, sources))
-    if arm in [one.policy for one in numbers.length] + [one.policy for one in numbers.tax]:
+    gains = [(at, e) for at, e in enumerate(numbers.estimates) if e.metric == _GAIN and e.policy == arm]
+    if arm in [one.policy for one in (*numbers.length, *numbers.tax)] or gains:
         yield ""
+    for at, gain in gains:
+        note, over = sources.note(_ESTIMATES, f"estimates[{at}]"), f"that of `{gain.baseline}`"
+        yield f"- Accuracy on all questions, gained over {over} and relative to it: {_cell(gain)}{note}."
     for at, length in enumerate(numbers.length):
         if length.policy == arm:
             yield f"- Length, by `{length.judge}`: {length.verdict}{sources.note(_ESTIMATES, f'length[{at}]')}."
@@ -135,10 +140,10 @@ def _evaluation(numbers: Numbers, arm: str, recipe: Recipe, sources: Sources) ->
 
 
 def _rows(estimates: Sequence[Estimate], arm: str, split: str, sources: Sources) -> Iterator[list[str]]:
-    """One row per metric of the report's main table and per task, in its order."""
+    """One row per metric of the report's main table, per task and per type of question, in their order."""
     at = {(e.metric, e.policy, e.baseline): i for i, e in enumerate(estimates) if _shown(e, split)}
     metrics = dict.fromkeys(e.metric for e in estimates if _shown(e, split) and e.policy == arm)
-    tasks = [m for m in metrics if m.startswith("task.") and m.endswith(".accuracy")]
+    tasks = [m for m in metrics if (m.startswith("task.") and m.endswith(".accuracy")) or m.startswith("vqa.")]
     for metric in dict.fromkeys([*in_order(metrics), *tasks]):
         places = [at.get(key) for key in ((metric, arm, None), (metric, SFT, None), (metric, arm, SFT))]
         mine = estimates[places[0]] if places[0] is not None else None
@@ -150,7 +155,7 @@ def _rows(estimates: Sequence[Estimate], arm: str, split: str, sources: Sources)
 
 
 def _shown(estimate: Estimate, split: str) -> bool:
-    return estimate.split == split or estimate.metric.startswith("task.")
+    return estimate.split == split or estimate.metric.startswith(("task.", "vqa."))
 
 
 def _cell(estimate: Any) -> str:
