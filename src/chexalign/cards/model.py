@@ -125,7 +125,7 @@ def _evaluation(numbers: Numbers, arm: str, recipe: Recipe, sources: Sources) ->
     yield ""
     yield from table(["metric", arm, SFT, "difference", "n / clusters"], _rows(numbers.estimates, arm, split, sources))
     gains = [(at, e) for at, e in enumerate(numbers.estimates) if e.metric == _GAIN and e.policy == arm]
-    if arm in [one.policy for one in (*numbers.length, *numbers.tax)] or gains:
+    if arm in [one.policy for one in numbers.length] + [one.policy for one in numbers.tax] or gains:
         yield ""
     for at, gain in gains:
         note, over = sources.note(_ESTIMATES, f"estimates[{at}]"), f"that of `{gain.baseline}`"

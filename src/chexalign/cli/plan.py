@@ -176,8 +176,8 @@ def _arm_stages(recipe: Recipe, prompts: int, found: Look, mining: Mining | None
     for name, one in mined.items():
         yield Stage(f"pairs/{name}", size[name], "pairs", f"at most, of the set {one.select}", 0.0)
     yield from _ref_logps(recipe, prompts, found, mining)
-    for name, learner in {**arms, **mined}.items():
-        train = learner.train
+    for name in (*arms, *mined):
+        train = recipe.learners()[name].train
         kept = size[name] - round(size[name] * (train.hold_out or 0))
         rows, limit = _limited(round(kept * train.epochs), train)
         apart = f", {size[name] - kept} held out" if kept < size[name] else ""
