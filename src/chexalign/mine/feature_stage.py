@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chexalign import ids
 from chexalign.errors import UserError
 from chexalign.mine.encoders import Encoder, image_blocks, open_encoder, text_blocks
-from chexalign.mine.features import Array, FeatureSet, open_features, write_features
+from chexalign.mine.features import Array, FeatureSet, content_of, open_features, write_features
 from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
 from chexalign.mine.gallery import Gallery
 from chexalign.mine.variants import MODALITIES, Modality, Weights, weights_of
@@ -41,9 +42,10 @@ class FeatureJob:
             name, folder = self._encoder(modality)
             encoder = opened.get((name, folder)) or open_encoder(name, folder)
             opened[name, folder] = encoder
-            if not self._whole(modality, encoder.digest):
+            model = ids.digest(encoder.digest, self._given(modality))
+            if not self._whole(modality, model):
                 blocks = self._blocks(modality, encoder)
-                write_features(self.run.mine_features, modality, blocks, items=self.gallery.items, model=encoder.digest)
+                write_features(self.run.mine_features, modality, blocks, items=self.gallery.items, model=model)
         return open_features(self.run.mine_features, self.gallery.items, only=self.wanted)
 
     def _encoder(self, modality: Modality) -> tuple[Any, Path]:
@@ -52,23 +54,33 @@ class FeatureJob:
         return name, folder or self.run.policy(SFT)
 
     def _blocks(self, modality: Modality, encoder: Encoder) -> Iterator[Array]:
-        questions = self.gallery.questions
         if modality == "image":
-            return image_blocks(encoder, [[self.run.image_path(i) for i in q.images] for q in questions])
-        return text_blocks(encoder, [q.text if modality == "question" else q.rationale or "" for q in questions])
+            of_items = [question.images for question in self.gallery.questions]
+            return image_blocks(encoder, [[self.run.image_path(image) for image in images] for images in of_items])
+        return text_blocks(encoder, self._texts(modality))
+
+    def _texts(self, modality: Modality) -> list[str]:
+        return [q.text if modality == "question" else q.rationale or "" for q in self.gallery.questions]
+
+    def _given(self, modality: Modality) -> list[Any]:
+        """What is encoded, by content: a question keeps its id when its words or its images change."""
+        if modality == "image":
+            return [[image.sha256 for image in question.images] for question in self.gallery.questions]
+        return self._texts(modality)
 
     def _flags(self) -> None:
         found = [findings_of(question) for question in self.gallery.questions]
         columns = columns_of(found)
-        digest = flags_digest(columns)
+        digest = ids.digest(flags_digest(columns), [sorted(of_item) for of_item in found])
         if not self._whole("findings", digest):
             blocks = flag_blocks(found, columns)
             items, folder = self.gallery.items, self.run.mine_features
             write_features(folder, "findings", blocks, items=items, model=digest, kind="flags")
 
     def _whole(self, modality: Modality, model: str) -> bool:
+        """Whether the file is there, made by that of these items, and undamaged; it is read once."""
         try:
-            open_features(self.run.mine_features, self.gallery.items, models={modality: model}, only=[modality])
+            found = open_features(self.run.mine_features, self.gallery.items, models={modality: model}, only=[modality])
         except UserError:  # missing, of other items, or of a policy that has changed since
             return False
-        return True
+        return content_of(found.features[modality]) == found.features[modality].content

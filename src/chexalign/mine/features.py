@@ -170,6 +170,14 @@ def open_features(
     return FeatureSet(items, found)
 
 
+def content_of(features: Features, *, block_rows: int = 65_536) -> str:
+    """The digest of the values that are there now, which in a damaged file is not the `content` of its account."""
+    digest = hashlib.sha256()
+    for start in range(0, features.shape[0], block_rows):
+        digest.update(np.ascontiguousarray(features.block(start, start + block_rows)).data)
+    return digest.hexdigest()[:16]
+
+
 def in_memory(
     modality: Modality, values: npt.ArrayLike, *, model: str, kind: Kind = "vector", dtype: str | None = None
 ) -> Features:

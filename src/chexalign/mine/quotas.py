@@ -64,8 +64,8 @@ def quotas(
     if budget > sum(room.values()):
         raise UserError(
             f"The mining budget is {budget}, and there are {sum(room.values())} candidates.",
-            "A budget larger than the data cannot be filled.",
-            "Lower the budget, or retrieve more neighbors for each seed.",
+            "A budget larger than the data cannot be filled; candidates are what was retrieved, or all failures.",
+            "Lower the budget (mine.share), retrieve more (mine.k, mine.seeds), or ask more questions (mine.ask).",
         )
     counts: dict[QuotaRule, Mapping[str, int]] = {
         "equal": dict.fromkeys(names, 1),

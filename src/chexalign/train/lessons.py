@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chexalign.errors import UserError
 from chexalign.losses.base import Loss
 from chexalign.losses.make import make_loss
 from chexalign.pairs.verdicts import verdict_table
 from chexalign.recipe_mine import SFT_AGAIN
 from chexalign.run_folder import RunFolder
+from chexalign.store import Manifest
 from chexalign.train.examples import Target
 from chexalign.train.objective import Objective, Pairs, Supervised, Verdicts
 from chexalign.train.pack import Example
@@ -150,10 +152,27 @@ class ChosenLessons:
 
 
 def lessons_of(run: RunFolder, arm: str, train: Any, *, verdicts: bool, seed: int) -> Lessons:
-    """What the finished table of an arm holds, verdicts/ARM or pairs/ARM; `train` is the recipe's block."""
+    """What the finished table of an arm holds, verdicts/ARM or pairs/ARM; `train` is the recipe's block.
+
+    Raises: UserError when no question of a mined set has a wrong answer.
+    """
     if train.algorithm == SFT_AGAIN:
-        return ChosenLessons(run, run.pairs(arm).rows())
+        return ChosenLessons(run, _pairs(run, arm))
     loss = make_loss(train)
     if verdicts:
         return VerdictLessons(run, verdict_table(run, arm).rows(), loss, seed)
-    return PairLessons(run, run.pairs(arm).rows(), loss, seed)
+    return PairLessons(run, _pairs(run, arm), loss, seed)
+
+
+def _pairs(run: RunFolder, arm: str) -> list[Pair]:
+    pairs, made = run.pairs(arm).rows(), Manifest.load(run.pairs(arm).folder)
+    tried = Manifest.load(run.counterfactuals.folder)
+    if pairs or tried is None or made is None or made.stage != "mined_pairs":
+        return pairs
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(tried.dropped.items()))
+    raise UserError(
+        f"The arm {arm} has no pair to learn from: no question of its set has a wrong answer.",
+        f"The verifier let none pass, or nothing was proposed; the questions of all sets, by reason: {reasons}.",
+        "docs/mining.md says what the reasons mean; raise mine.counterfactual.max_length_ratio or max_drop, or let an "
+        "llm propose (mine.counterfactual.generator).",
+    )

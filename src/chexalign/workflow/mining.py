@@ -62,7 +62,12 @@ class Mining(Stages):
         """The set of each way of selecting that some arm names, and found.json beside them."""
         from chexalign.mine.select import SetWorker
 
-        spec, inputs = self._mine, {"answers": self.mine_answers(), "sft": self.sft()}
+        spec = self._mine
+        inputs = {
+            "answers": self.mine_answers(),
+            "sft": self.sft(),
+            "questions": self.questions(self._mined_collection),
+        }
         config = spec.model_dump(mode="json", exclude={"counterfactual", "arms", "purity"})
         about = {"sft": self._mined_collection.sft, "images": self.recipe.policy.max_images}
         made = {}
