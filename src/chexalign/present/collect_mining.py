@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from chexalign import atomic
 from chexalign.data.answers import answer_text
@@ -21,7 +21,7 @@ from chexalign.recipe import MineSpec, Recipe, folder_name
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest, Table
 from chexalign.train.questions import spread_evenly
-from chexalign.types import Counterfactual, Estimate, MinedItem, Question
+from chexalign.types import Counterfactual, EditKind, Estimate, MinedItem, Question
 
 MOST_SHOWN = 60  # items of each set
 _IMAGE_BYTES = 9_000_000  # of all their images in base64, beside those of the cases
@@ -162,7 +162,7 @@ class _Left:
             dropped=manifest.dropped,
             proposals=manifest.extra.get("proposals", sum(row.tries for row in self.wrong.values())),
             turned_down=manifest.extra.get("rejected", {}),
-            ways=ways,
+            ways={kind: ways[kind] for kind in get_args(EditKind) if kind in ways},
             chosen_words=[len(row.chosen.split()) for row in self.wrong.values()],
             rejected_words=[len(row.rejected.split()) for row in self.wrong.values()],
         )

@@ -80,7 +80,7 @@
     if (!found) return sheet.replaceChildren(el("p", "none", "This question is still being read from the file."));
     const title = el("a", "", index.ids[item[QUESTION]]);
     title.href = link(i);
-    const about = el("span", "judged", `${found.kind}, ${found.task}, ${TYPES[found.type]}`);
+    const about = el("span", "judged", [...new Set([found.kind, found.task, TYPES[found.type]])].join(", "));
     const shown = el("div", "films", ...films(found.images));
     if (!found.images.length) shown.append(el("p", "none", "No image."));
     const truth = el("div", "truth", el("p", "why-here", item[WHY]), el("h4", "", "Question"), el("p", "text", found.text), options(found), el("h4", "", "Evidence"), evidence(found));
