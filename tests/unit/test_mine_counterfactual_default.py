@@ -9,7 +9,8 @@ import pytest
 from chexalign import ids
 from chexalign.data.answers import answer_text, matches
 from chexalign.demo.questions import make_items
-from chexalign.mine.edit_rules import RulesGenerator, pool_of
+from chexalign.mine.edit_others import Others
+from chexalign.mine.edit_rules import RulesGenerator
 from chexalign.mine.leakage import leakage
 from chexalign.mine.records import Counterfactual
 from chexalign.mine.verify import question_fault, verify
@@ -41,7 +42,7 @@ def questions():
 def found(questions):
     """For each question the first proposal that passes, or why there is none."""
     result = {}
-    for question, proposals in zip(questions, RulesGenerator(1, pool_of(questions)).propose(questions), strict=True):
+    for question, proposals in zip(questions, RulesGenerator(1, Others.of(questions)).propose(questions), strict=True):
         chosen = answer_text(question)
         reason = question_fault(question, chosen) or proposals.failed
         passed = [] if reason else [e for e in proposals.edits if verify(question, chosen, e) is None]

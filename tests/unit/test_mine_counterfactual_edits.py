@@ -10,8 +10,9 @@ from chexalign.data.answers import matches
 from chexalign.mine.edit_changes import asked_change, with_change
 from chexalign.mine.edit_list import written
 from chexalign.mine.edit_negation import flipped, flips
+from chexalign.mine.edit_others import Others, keyed_by_share
 from chexalign.mine.edit_places import on_side, without_place
-from chexalign.mine.edit_rules import RulesGenerator, keyed_by_share, pool_of
+from chexalign.mine.edit_rules import RulesGenerator
 from chexalign.mine.edit_words import exchanged_findings, kind_of, number_of
 from chexalign.types import Evidence, Question
 
@@ -39,7 +40,7 @@ def asked(text, answer_type, options, answers, rationale=None, *, evidence=(), i
 
 
 def edits_of(question, seed=1):
-    (proposals,) = RulesGenerator(seed, pool_of([question])).propose([question])
+    (proposals,) = RulesGenerator(seed, Others.of([question])).propose([question])
     return proposals.edits
 
 
@@ -245,7 +246,7 @@ def test_a_list_in_a_rationale_of_sentences_has_one_item_exchanged_or_stays():
 
 def test_a_free_answer_becomes_that_of_another_question_or_has_a_word_exchanged():
     questions = [asked("Where?", "open", (), (where,), id=where) for where in ("heart", "left lower lobe", "spine")]
-    generator = RulesGenerator(1, pool_of(questions))
+    generator = RulesGenerator(1, Others.of(questions))
     heart, lobe, _ = generator.propose(questions)
     assert {edit.text for edit in heart.edits} == {"left lower lobe", "spine"}
     assert [edit.kind for edit in lobe.edits[:2]] == ["side", "location"]
@@ -255,6 +256,37 @@ def test_a_free_answer_becomes_that_of_another_question_or_has_a_word_exchanged(
 def test_an_answer_comes_first_as_often_as_it_is_right():
     first = Counter(keyed_by_share({"often": 3, "seldom": 1}, "key", i)[0] for i in range(2000))
     assert 1400 < first["often"] < 1600
+
+
+def test_a_wrong_answer_is_worded_as_where_it_is_right():
+    def edema(id, answer, rationale, text="Is there edema?"):
+        return asked(text, "verify", YES_NO, (answer,), rationale, id=id)
+
+    known = [
+        *(edema(f"no{i}", "no", "No. The image shows no edema.") for i in range(3)),
+        edema("two", "no", "No. There is none. There was none."),
+        edema("other", "no", "No. Edema is not seen.", text="Is there edema in the box?"),
+    ]
+    question = edema("yes", "yes", "Yes. The image shows mild edema on the left.")
+    found = RulesGenerator(1, Others.of([*known, question])).propose([question])[0].edits
+    assert [edit.text for edit in found] == [
+        "No. The image shows no edema.",
+        "No. The image shows no edema on the left.",
+    ]
+    assert {edit.kind for edit in found} == {"negation"}
+    back = RulesGenerator(1, Others.of([*known, question])).propose(known[:1])[0].edits
+    assert back[0].text == "Yes. The image shows mild edema on the left."
+
+
+def test_of_several_wordings_the_one_most_like_the_right_one_comes_first():
+    options = ("edema", "fracture")
+    wordings = ("A fracture is seen on the left.", "There is a fracture.", "The image shows a rib fracture.")
+    known = [asked("Which?", "choose", options, ("fracture",), f"Fracture. {w}", id=w) for w in wordings]
+    question = asked("Which?", "choose", options, ("edema",), "Edema. The image shows mild edema.")
+    found = RulesGenerator(1, Others.of(known)).propose([question])[0].edits
+    assert found[0].text == "Fracture. The image shows a rib fracture."
+    assert {edit.text for edit in found[:3]} == {f"Fracture. {w}" for w in wordings}
+    assert found[3].text == "Fracture. The image shows a fracture."
 
 
 def test_edits_follow_from_the_id_and_the_seed_and_no_option_is_favored():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from chexalign.data.answers import answer_text, matches
 from chexalign.mine.edit_evidence import contradicts, course_of, state_of
-from chexalign.mine.edit_rules import RulesGenerator, pool_of
+from chexalign.mine.edit_others import Others
+from chexalign.mine.edit_rules import RulesGenerator
 from chexalign.mine.fluency import Heard, faults, has_more_faults
 from chexalign.mine.records import Edit
 from chexalign.mine.verify import Limits, question_fault, style_of, verify
@@ -250,9 +251,9 @@ def questions(draw):
 @example(asked("?", "query", ("", "not"), ("not",), ""), 0)
 def test_whatever_the_question_what_passes_is_wrong_and_another_text(question, seed):
     chosen = answer_text(question)
-    (proposals,) = RulesGenerator(seed, pool_of([question])).propose([question])
+    (proposals,) = RulesGenerator(seed, Others.of([question])).propose([question])
     assert bool(proposals.edits) == (proposals.failed is None)
-    assert proposals == RulesGenerator(seed, pool_of([question])).propose([question])[0]
+    assert proposals == RulesGenerator(seed, Others.of([question])).propose([question])[0]
     if question_fault(question, chosen) is not None:
         return
     for one in proposals.edits:

@@ -11,7 +11,8 @@ from typing import Any
 from chexalign.data.answers import answer_text, ask_text
 from chexalign.data.questions import TRAIN
 from chexalign.errors import UserError
-from chexalign.mine.edit_rules import Pool, RulesGenerator, pool_of
+from chexalign.mine.edit_others import Others
+from chexalign.mine.edit_rules import RulesGenerator
 from chexalign.mine.fluency import Heard, hear
 from chexalign.mine.records import Counterfactual, Edit, Generator
 from chexalign.mine.verify import Limits, question_fault, verify
@@ -71,8 +72,8 @@ class CounterfactualWorker:
                 "Run `chexalign mine` with the same recipe again; what is stale is made again.",
             )
         self._own = own_answers(self.run, wanted) if self.spec.own == "first" else {}
-        pool = pool_of(q for q in table.iter_rows() if q.split == TRAIN)
-        self._generator = open_generator(self.run, self.spec, seed=self.seed, pool=pool)
+        others = Others.of(q for q in table.iter_rows() if q.split == TRAIN)
+        self._generator = open_generator(self.run, self.spec, seed=self.seed, others=others)
         self._policy = self.policy.open() if self.policy is not None else None
 
     def part(self, index: int) -> PartResult[Counterfactual]:
@@ -173,7 +174,7 @@ class Trial:
 
     def give_up(self, reason: str) -> None:
         """Drops the question, whatever else is proposed."""
-        self.reason, self.given_up = reason, True
+        self.reason, self.given_up, self._left = reason, True, iter(())
 
     def row(self) -> Counterfactual:
         """The record of what was found."""
@@ -187,13 +188,13 @@ class Trial:
         self.rejected[reason] += 1
 
 
-def open_generator(run: RunFolder, spec: CounterfactualSpec, *, seed: int, pool: Pool | None = None) -> Generator:
+def open_generator(run: RunFolder, spec: CounterfactualSpec, *, seed: int, others: Others | None = None) -> Generator:
     """What proposes edits, by its name in the recipe; a server is not asked yet.
 
     Raises: UserError for a prompt file that cannot be read.
     """
     if spec.endpoint is None:
-        return RulesGenerator(seed, pool or {})
+        return RulesGenerator(seed, others or Others())
     from chexalign.mine.llm_generator import LlmGenerator, LlmSettings, replies_folder
 
     settings = LlmSettings(

@@ -7,9 +7,7 @@ gets another, or has one exchanged; a free answer becomes that of another questi
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -19,6 +17,7 @@ from chexalign.mine import edit_list
 from chexalign.mine.edit_answer import Slots, replaced_answer
 from chexalign.mine.edit_changes import change_of, with_change
 from chexalign.mine.edit_evidence import is_verify
+from chexalign.mine.edit_others import Others, keyed_by_share
 from chexalign.mine.edit_places import on_side, side_named, without_place
 from chexalign.mine.edit_words import (
     FINDINGS,
@@ -35,22 +34,19 @@ from chexalign.mine.edit_yes_no import contrary
 from chexalign.mine.records import Edit, EditKind, Proposals
 from chexalign.types import Question
 
-MOST = 16  # proposals per question
-
-Pool = Mapping[tuple[str, str], Mapping[str, int]]
+MOST = 24  # proposals per question
 
 
 @dataclass
 class RulesGenerator:
     """Proposes edits by rule; which of several comes first is keyed by the question's id and the seed.
 
-    `pool` holds the right answers of free questions by task and part, with how often each is right (see `pool_of`): a
-    free question is given the answers of others as wrong ones, each as often as it is right, or findings where there
-    are none.
+    `others` is what other questions tell (see `Others.of`): how rationales of the wrong answer are worded, and the
+    answers of free questions. Without it the right rationale is edited by patterns, and a free question gets a finding.
     """
 
     seed: int
-    pool: Pool = field(default_factory=dict)
+    others: Others = field(default_factory=Others)
     version: str = field(default="rules@1", init=False)
 
     def propose(self, questions: Sequence[Question]) -> list[Proposals]:
@@ -67,9 +63,9 @@ class RulesGenerator:
         elif not question.answers:
             return
         elif is_verify(question):
-            yield from contrary(question, self._key(question))
+            yield from contrary(question, self.others, self._key(question))
         elif question.options:
-            yield from _choices(question, keyed(question.options, *self._key(question)))
+            yield from self._choices(question, keyed(question.options, *self._key(question)))
         else:
             yield from self._free(question)
 
@@ -84,7 +80,22 @@ class RulesGenerator:
         """Another question's answer; before it, one with another word of a list (left for right) in the answer's."""
         right = question.answers[0]
         yield from (_edit(question, wrong, kind=kind) for kind, wrong in self._variants(right, question))
-        yield from _choices(question, [o for o in self._others(question) if plain(o) != plain(right)][:MOST])
+        yield from self._choices(question, self._others(question)[:MOST])
+
+    def _choices(self, question: Question, others: Sequence[str]) -> Iterator[Edit]:
+        """Each other option: a finding as others word it, then in words that suit it, then in those of the right one.
+
+        The last is for the case that the others are too short: no option is to be rejected less often than the rest.
+        """
+        right = question.answers[0]
+        for option in (other for other in others if plain(other) != plain(right)):
+            if question.rationale is not None and _kind(question, right, option) == "finding":
+                slots = Slots.of(question.rationale, right, question.options)
+                for body in self.others.worded(question, option, tuple(slots.body), *self._key(question)):
+                    yield Edit(slots.written(option, body), "finding", (option,), "rules")
+            yield _edit(question, option)
+            if question.rationale is not None and not has_side(option):
+                yield _edit(question, option, keep_place=True)
 
     def _variants(self, right: str, question: Question) -> Iterator[tuple[EditKind, str]]:
         for kind, group in GROUPS:
@@ -93,7 +104,7 @@ class RulesGenerator:
                 yield from ((kind, exchanged(right, word, o)) for o in keyed(others, *self._key(question))[:1])
 
     def _others(self, question: Question) -> list[str]:
-        found = self.pool.get((question.task, question.part), {})
+        found = self.others.answers.get((question.task, question.part), {})
         known = {plain(answer) for answer in question.answers}
         others = {answer: n for answer, n in found.items() if plain(answer) not in known}
         return keyed_by_share(others or dict.fromkeys(FINDINGS, 1), *self._key(question))
@@ -102,30 +113,9 @@ class RulesGenerator:
         return ("counterfactual", self.seed, question.id)
 
 
-def pool_of(questions: Iterable[Question]) -> Pool:
-    """The right answers of the questions without options, by task and part, and how often each is right."""
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for question in questions:
-        if not question.options and question.answer_type in ("open", "query", "choose"):
-            found.setdefault((question.task, question.part), Counter()).update(question.answers)
-    return {key: dict(sorted(counts.items())) for key, counts in sorted(found.items())}
-
-
 def keyed(names: Iterable[str], *key: object) -> list[str]:
     """The names in an order that follows from them and the key alone."""
     return sorted(names, key=lambda name: ids.keyed_seed(*key, name))
-
-
-def keyed_by_share(counts: Mapping[str, int], *key: object) -> list[str]:
-    """The names in a keyed order in which each comes first with a chance in proportion to its count.
-
-    Source: Efraimidis and Spirakis 2006: the smallest of exponential times with these rates.
-    """
-
-    def time(name: str) -> float:
-        return -math.log((ids.keyed_seed(*key, name) + 1) / 2**63) / counts[name]
-
-    return sorted(counts, key=lambda name: (time(name), name))
 
 
 def _distinct(edits: Iterable[Edit], chosen: str) -> Iterator[Edit]:
@@ -134,18 +124,6 @@ def _distinct(edits: Iterable[Edit], chosen: str) -> Iterator[Edit]:
         if edit.text not in seen and edit.text.strip():
             seen.add(edit.text)
             yield edit
-
-
-def _choices(question: Question, others: Sequence[str]) -> Iterator[Edit]:
-    """Each other option in words that suit it, and then, where these are fewer, in those of the right one.
-
-    The second is for the case that the first is too short: no option is to be rejected less often than the others.
-    """
-    right = plain(question.answers[0])
-    for option in (other for other in others if plain(other) != right):
-        yield _edit(question, option)
-        if question.rationale is not None and not has_side(option):
-            yield _edit(question, option, keep_place=True)
 
 
 def _edit(question: Question, wrong: str, *, kind: EditKind | None = None, keep_place: bool = False) -> Edit:

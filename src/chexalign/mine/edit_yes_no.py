@@ -11,6 +11,7 @@ from chexalign.mine.edit_answer import Slots, replaced_answer
 from chexalign.mine.edit_changes import CHANGES, asked_change, stated_change, with_change
 from chexalign.mine.edit_evidence import asks_normal, findings_of, says_normal
 from chexalign.mine.edit_negation import affirmed, flipped, flips
+from chexalign.mine.edit_others import Others
 from chexalign.mine.edit_places import on_side, side_named, without_place
 from chexalign.mine.edit_words import FINDINGS, GROUPS, exchanged, exchanged_findings, is_finding, whole
 from chexalign.mine.records import Edit, EditKind
@@ -21,8 +22,11 @@ _NOBODY = ("abnormality", "abnormal finding", "abnormalities", "abnormal finding
 Body = list[str]
 
 
-def contrary(question: Question, key: Sequence[object]) -> Iterator[Edit]:
-    """Edits with the other answer, those that suit the question best first."""
+def contrary(question: Question, others: Others, key: Sequence[object]) -> Iterator[Edit]:
+    """Edits with the other answer, those that suit the question best first.
+
+    `others` tells how that answer to the same question is worded where it is right.
+    """
     right = question.answers[0]
     wrong = next((o for o in question.options or YES_NO if plain(o) != plain(right)), "")
     if not wrong:
@@ -34,15 +38,20 @@ def contrary(question: Question, key: Sequence[object]) -> Iterator[Edit]:
     yes = plain(right) == YES_NO[0]
     if not slots.body:
         yield Edit(slots.written(wrong, []), "negation", (wrong,), "rules")
-    for kind, body in _bodies(question, slots.body, yes, key):
+    worded = [list(other) for other in others.worded(question, wrong, tuple(slots.body), *key)] if slots.body else []
+    for kind, body in _bodies(question, slots.body, yes, worded, key):
         yield Edit(slots.written(wrong, body), kind, (wrong,), "rules")
 
 
-def _bodies(question: Question, body: Body, yes: bool, key: Sequence[object]) -> Iterator[tuple[EditKind, Body]]:
+def _bodies(
+    question: Question, body: Body, yes: bool, worded: Sequence[Body], key: Sequence[object]
+) -> Iterator[tuple[EditKind, Body]]:
     courses = list(_other_course(question, body, yes, key))
     yield from (("change", other) for other in courses)
     if courses:  # to deny what is there, or what was, would leave open what has changed
         return
+    if not any(True for _ in _other_words(question, body, yes, key)):
+        yield from (("negation", other) for other in worded)
     if asks_normal(question) is not None:
         yield from _other_state(question, body, key)
     yield from _other_words(question, body, yes, key)
