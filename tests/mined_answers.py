@@ -89,7 +89,16 @@ def _learned(run: RunFolder, name: str) -> None:
     folder = run.policy(name)
     atomic.make_folder(folder)
     about = About(
-        name, "sft", MINE["arms"][name].get("train", {}).get("algorithm", "dpo"), {}, None, [], "d", [], False
+        name,
+        "sft",
+        MINE["arms"][name].get("train", {}).get("algorithm", "dpo"),
+        {},
+        None,
+        [],
+        "d",
+        [],
+        False,
+        [LICENSE],
     )
     write_card(folder, about, rows=3, dropped={}, checks={}, steps=2)
     atomic.write_json(folder / artifact.LOG, [{"step": 2}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ def test_it_says_what_was_done_and_what_the_model_is_not_for() -> None:
         "- Warnings: none.",
     ):
         assert part in found
+
+
+def test_questions_that_were_learned_from_have_licenses_of_their_own() -> None:
+    assert "License of the questions" not in text()
+    found = text(about=replace(ABOUT, question_licenses=("CC BY 4.0",)))
+    assert "- License of the questions: CC BY 4.0. What it asks of derived works holds" in found
 
 
 def test_it_says_what_went_wrong() -> None:

@@ -101,6 +101,7 @@ def traced(text: str, arm: str, manifest: Manifest, sources: Sources) -> str:
         "- Held-out rows": (file, "extra.checks.held_out"),
         "- Warning": (file, "extra.checks.warnings"),
         "- License of the studies:": ("studies/part-*.parquet", "column license"),
+        "- License of the questions:": ("questions/*/part-*.parquet", "column license"),
     }
     lines = []
     for line in text.splitlines():

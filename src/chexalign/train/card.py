@@ -23,6 +23,7 @@ class About:
     recipe: str  # digest of the recipe
     licenses: Sequence[str]  # of the studies
     synthetic_images: bool
+    question_licenses: Sequence[str] = ()  # of the questions that were learned from
 
 
 def write_card(
@@ -106,6 +107,10 @@ def _data(about: About) -> list[str]:
     lines = [
         f"- License of the studies: {name}. What it asks of derived works holds for this model too."
         for name in about.licenses
+    ]
+    lines += [
+        f"- License of the questions: {name}. What it asks of derived works holds for this model too."
+        for name in about.question_licenses
     ]
     lines.append(f"- License of `{about.base}`: see there; it holds for this model too.")
     if about.synthetic_images:

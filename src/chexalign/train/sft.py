@@ -96,6 +96,7 @@ class SFTJob:
             lora=self.lora,
             frozen=self.frozen,
             recipe=self.recipe,
+            questions=self.questions,
         )
         trainee.finish(folder, self.key, log, about=about, rows=len(examples), dropped=dropped, extra=extra)
 

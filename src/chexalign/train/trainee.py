@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chexalign.data.questions import TRAIN
 from chexalign.policy.hf import HFPolicy
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
@@ -49,10 +50,23 @@ class Trainee:
 
 
 def about_training(
-    run: RunFolder, name: str, *, base: str, algorithm: str, spec: Any, lora: Any, frozen: Sequence[Part], recipe: str
+    run: RunFolder,
+    name: str,
+    *,
+    base: str,
+    algorithm: str,
+    spec: Any,
+    lora: Any,
+    frozen: Sequence[Part],
+    recipe: str,
+    questions: Iterable[str] = (),
 ) -> About:
-    """What the card says beside the numbers; `spec` and `lora` are blocks of the recipe."""
+    """What the card says beside the numbers; `spec` and `lora` are blocks of the recipe.
+
+    `questions` are the collections whose questions were learned from.
+    """
     studies = run.studies.rows()
+    asked = {q.license for collection in questions for q in run.questions(collection).iter_rows() if q.split == TRAIN}
     return About(
         name=name,
         base=base,
@@ -63,6 +77,7 @@ def about_training(
         recipe=recipe,
         licenses=sorted({study.license for study in studies}),
         synthetic_images=any(image.synthetic for study in studies for image in study.images),
+        question_licenses=sorted(asked),
     )
 
 
