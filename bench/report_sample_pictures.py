@@ -10,9 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from browser import browser
+from browser import Page, browser
+from chexalign.present.data import ReportData
 from chexalign.present.html import write_report
 from report_sample import sample_report
+from report_sample_mining import mining_sample
 
 FOLDER = Path(__file__).parent.parent / "docs" / "img"
 WIDTH_PX = 1280
@@ -23,14 +25,22 @@ VIEWS = {
     "report-cases": ("#study=sample-06&arm=dpo_label", 690, "#browser"),
     "report-judges": ("", 640, "#judges"),
 }
+MINING_VIEWS = {"report-mining": ("#mined=mined&question=sample-q02", 800, "#mined-browser")}
 
 
 def main() -> None:
     """Writes every picture."""
-    with tempfile.TemporaryDirectory() as name, browser() as page:
+    with browser() as page:
+        for data, views in ((sample_report(), VIEWS), (mining_sample(), MINING_VIEWS)):
+            take(page, data, views)
+
+
+def take(page: Page, data: ReportData, views: dict[str, tuple[str, int, str]]) -> None:
+    """Writes the pictures of one report."""
+    with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "report.html"
-        write_report(sample_report(), path)
-        for picture, (place, height, target) in VIEWS.items():
+        write_report(data, path)
+        for picture, (place, height, target) in views.items():
             page.open("about:blank")
             page.open(path.as_uri() + place, width=WIDTH_PX, height=height)
             page.run(f"document.querySelector('{target}').scrollIntoView({{behavior: 'instant'}})")
