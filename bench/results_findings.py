@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chexalign.run_folder import SFT
+
 Figure = Mapping[str, Any]
 
 APPEARS, MIXED, ABSENT, OPPOSITE, UNKNOWN = "appears", "mixed", "does not appear", "opposite", "not measured"
-IN_PART = "in part"
+IN_PART, AGAINST, DIFFERS, NOTHING = "in part", "opposite in part", "differs by arm", "nothing to lose"
+GUESSED = {"view": 0.5, "presence": 0.5, "multi_disease": 0.0}  # what guessing brings: of two answers; of lists
 NAMES = {"dpo": "DPO", "lc_dpo": "LC-DPO", "ipo": "IPO", "kto": "KTO", "orpo": "ORPO"}
 
 
@@ -86,10 +89,14 @@ class Claim:
     sides: Callable[[Matrix, str], list[int | None]]
     shown: Callable[[Matrix, str], str] | None = None  # name of the figure of an arm that the page's table shows
     subjects: Callable[[Matrix], list[str]] = lambda matrix: list(matrix.judge)
+    vacuous: Callable[[Matrix], bool] = lambda _: False  # whether SFT leaves nothing to be found
 
     def verdicts(self, matrix: Matrix) -> dict[str, str]:
         """The verdict on each arm, or on each judge."""
-        return {subject: verdict(self.sides(matrix, subject)) for subject in self.subjects(matrix)}
+        found = {subject: verdict(self.sides(matrix, subject)) for subject in self.subjects(matrix)}
+        if not self.vacuous(matrix):
+            return found
+        return {subject: NOTHING if word in (APPEARS, MIXED) else word for subject, word in found.items()}
 
     def overall(self, matrix: Matrix) -> str:
         """One verdict for all of them."""
@@ -98,7 +105,9 @@ class Claim:
             return UNKNOWN
         if len(found) == 1:
             return found.pop()
-        return IN_PART if APPEARS in found else MIXED if MIXED in found else ABSENT
+        if {APPEARS, OPPOSITE} <= found:
+            return DIFFERS
+        return IN_PART if APPEARS in found else MIXED if MIXED in found else AGAINST if OPPOSITE in found else ABSENT
 
 
 def _moves(key: str, says: str, name: Callable[[Matrix, str], str]) -> Claim:
@@ -128,7 +137,15 @@ def _tax(task: str, words: str) -> Claim:
         return [{"pass": 1, "fail": -1, "open": 0}.get(word) for word in found]
 
     name = "presence" if task == "binary" else task  # as results/matrix.json calls it
-    return Claim(f"tax.{name}", f"no accuracy is lost {words}", sides, _metric(f"tax.{name}"))
+
+    def vacuous(matrix: Matrix) -> bool:
+        bound = matrix.content["recipe"]["questions"]["tax_bound"]
+        return name in GUESSED and any(
+            figure is None or figure["low"] is None or figure["low"] <= GUESSED[name] + bound
+            for figure in matrix.each(f"tax.{name}.{SFT}")
+        )
+
+    return Claim(f"tax.{name}", f"no accuracy is lost {words}", sides, _metric(f"tax.{name}"), vacuous=vacuous)
 
 
 def shorter(matrix: Matrix, judge: str) -> Figure | None:

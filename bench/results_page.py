@@ -30,6 +30,7 @@ from results_findings import (
     CLAIMS,
     MIXED,
     NAMES,
+    NOTHING,
     OPPOSITE,
     UNKNOWN,
     Claim,
@@ -82,8 +83,9 @@ def what_was_run(matrix: Matrix) -> str:
     questions = (recipe.get("questions") or {}).get("collections") or [{}]
     taught = f", together with {questions[0]['sft']:,} questions" if questions[0].get("sft") else ""
     return (
-        f"A small reproduction of CheXalign's comparison: {algorithms}, each with pairs by {judges}, on seeds "
-        f"{listed(matrix.seeds)}. A policy of a few million parameters learned to write reports from "
+        f"A small reproduction of CheXalign's comparison: {algorithms}, each with pairs by {judges}, on "
+        f"{'seeds' if len(matrix.seeds) > 1 else 'seed'} {listed(matrix.seeds)}. A policy of a few million parameters "
+        "learned to write reports from "
         f"{splits['sft']:,} studies{taught}; {recipe['sample']['n']} candidates for each of {splits['prefer']:,} other "
         f"studies gave the pairs, the same candidates for all {len(matrix.judge)} arms; {splits['test']:,} studies "
         "that nothing was learned from are the test. Reports are those of OpenI, images are drawn by a program "
@@ -110,7 +112,7 @@ def summary(matrix: Matrix) -> str:
 def counted(matrix: Matrix, claim: Claim) -> str:
     """`appears: 1 of 10 (DPO by chexpert); opposite: 9 of 10`."""
     found = claim.verdicts(matrix)
-    words = [w for w in (APPEARS, MIXED, ABSENT, OPPOSITE, UNKNOWN) if w in found.values()]
+    words = [w for w in (APPEARS, MIXED, ABSENT, OPPOSITE, NOTHING, UNKNOWN) if w in found.values()]
     if len(words) == 1:
         return f"{words[0]}: all {len(found)}"
     parts = []
@@ -167,8 +169,9 @@ def by_seed(matrix: Matrix, claim: Claim) -> str:
     rows = []
     for base in bases:
         each = matrix.each(f"{base}.{SFT}")
-        label = "*SFT itself*" if len(bases) == 1 else f"*SFT itself, {base.removeprefix('lc_')}*"
-        rows.append([label, *map(cell, each), cell(matrix.over_seeds(each)), ""])
+        label = "SFT itself" if len(bases) == 1 else f"SFT itself, {base.removeprefix('lc_')}"
+        n = f" (n {each[0]['n']:,})" if each[0] else ""
+        rows.append([f"*{label}*{n}", *map(cell, each), cell(matrix.over_seeds(each)), ""])
     for arm in matrix.judge:
         each = matrix.each(claim.shown(matrix, arm))
         rows.append([matrix.named(arm), *map(cell, each), cell(matrix.over_seeds(each)), found[arm]])

@@ -13,9 +13,9 @@ RULES = (
     "0, or holds 0. An arm's verdict is *appears* where the interval lies on the paper's side of 0 on every seed, "
     "*opposite* where it lies on the other side on every seed, *does not appear* where it lies on the paper's side on "
     "no seed, and *mixed* otherwise. A finding has the verdict of its arms where all have the same; else it appears "
-    "*in part* where it appears in some arm, is *mixed* where it appears in none and is mixed in some, and *does not "
-    "appear* otherwise. Two findings have rules of their own, told beside them: lost accuracy, and LC-DPO against "
-    "DPO.\n\n"
+    "*in part* where it appears in some arms and is opposite in none, *differs by arm* where it is opposite in others, "
+    "and where it appears in none it is *mixed* if some arm is, else *opposite in part* if some arm is. Two findings "
+    "have rules of their own, told beside them: lost accuracy, and LC-DPO against DPO.\n\n"
     "**Two kinds of intervals.** That of a seed tells how the difference would move with other test studies. The mean "
     "over seeds has a t interval over the seeds' values: it tells how the mean would move with other trainings, on the "
     "same test studies, and over few seeds it is wide. Neither covers both. Nothing is corrected for the number of "
@@ -43,7 +43,8 @@ FINDINGS = (
         "{CheXagent + KTO/lc-green}.",
         "Here the judges are `chexpert`, agreement of rule-made labels with those of the radiologist's report, and "
         "`bertscore`. Each arm is measured by the judge that it learned from. With length control a score is divided "
-        "by the ratio of the words to the reference's, where that is above 1.",
+        "by the ratio of the words to the reference's, where that is above 1; so it rises, too, where reports get "
+        "shorter and are as good as before.",
     ),
     Finding(
         "Transfer to label F1",
@@ -76,8 +77,11 @@ FINDINGS = (
         "Here the questions are made from the MeSH codes and the views, and such questions about other studies were "
         "part of SFT. That nothing is lost cannot be shown by an interval that holds 0, so the rule is another: a seed "
         "is on the paper's side where the whole interval lies above −{bound}, the bound of the recipe, on the other "
-        "side where it lies below, and on neither where the bound lies within. Bold still tells which intervals "
-        "exclude 0.",
+        "side where it lies below, and on neither where the bound lies within; *does not appear* then means that no "
+        "seed shows it, not that something is lost. Who cannot answer cannot lose: views and presence have two "
+        "answers, so half of them can be guessed, and next to none of the lists of findings. Where on some seed SFT's "
+        "own interval reaches down to guessing plus the bound, *appears* and *mixed* read *nothing to lose*; the mean "
+        "over tasks has such tasks in it. Bold still tells which intervals exclude 0.",
     ),
     Finding(
         "One judge against others",
@@ -85,7 +89,8 @@ FINDINGS = (
         "GREEN is the judge and the measure of success at once, and the paper concedes that this inflates what it says "
         "of policies that learned from it.",
         "The gap is the gain by the judge that was learned from less the mean gain by the other judges, each in "
-        "standard deviations of what that judge gave SFT; judges here are `chexpert`, `bertscore` and `rouge_l`. The "
-        "second table has the difference from SFT by the judge that the other half of the arms learned from.",
+        "standard deviations of what that judge gave SFT. The others are `rouge_l`, and the one of `chexpert` and "
+        "`bertscore` that was not learned from, as it is and with length control. The second table has the difference "
+        "from SFT by that one as it is.",
     ),
 )

@@ -99,15 +99,27 @@ def test_a_finding_has_the_verdict_of_its_arms_or_holds_in_part():
     assert overall("judge") == findings.ABSENT
     assert overall("judge", moves={"chexpert": 0.1}) == findings.IN_PART
     assert overall("judge", moves={"chexpert": 0.0195}) == findings.MIXED  # one seed alone lies above 0
-    assert overall("judge", moves={"chexpert": -0.1}) == findings.ABSENT
+    assert overall("judge", moves={"chexpert": -0.1}) == findings.AGAINST
+    assert overall("judge", moves={"chexpert": -0.1, "bertscore": 0.1}) == findings.DIFFERS
     assert overall("other_judge", moves={"bertscore.dpo_chexpert": 0.1}) == findings.IN_PART
 
 
 def test_no_accuracy_is_lost_where_every_run_says_so():
-    assert overall("tax.presence") == findings.APPEARS
+    assert overall("tax.mean") == overall("tax.multi_disease") == findings.APPEARS
     assert overall("tax.mean", tax="fail") == findings.OPPOSITE
     assert overall("tax.view", tax="open") == findings.ABSENT
     assert overall("tax.view", tax="unheard of") == findings.UNKNOWN
+
+
+def test_a_policy_that_guesses_has_nothing_to_lose():
+    assert overall("tax.presence") == findings.NOTHING  # 0.4, of two answers
+    assert overall("tax.presence", tax="fail") == findings.OPPOSITE
+    made = content()
+    for seed in SEEDS:
+        made["figures"][f"matrix.seed{seed}.tax.presence.sft"] = made_up(0.55, 0.02, "accuracy")
+    assert findings.CLAIMS["tax.presence"].overall(findings.Matrix(made)) == findings.APPEARS
+    made["figures"]["matrix.seed12.tax.presence.sft"] = made_up(0.53, 0.02, "accuracy")
+    assert findings.CLAIMS["tax.presence"].overall(findings.Matrix(made)) == findings.NOTHING
 
 
 def test_lc_dpo_is_compared_with_dpo_over_seeds():
