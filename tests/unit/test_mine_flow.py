@@ -130,6 +130,16 @@ def test_where_no_answer_is_read_only_the_whole_output_has_a_confidence(run):
     assert found(made, {}, resamples=20, level=0.9)["counts"]["unread"] == {"basic": 8, "compare": 8, "region": 8}
 
 
+def test_a_policy_that_always_says_yes_is_seen_in_the_counts(run):
+    asked = [question(i) for i in range(N)]
+    made = selection(run(right=lambda i: bool(i % 2), questions=asked), share=0.25)
+    items, account = made.make("confidence")
+    assert {asked[int(item.question_id[1:])].answers for item in items} == {("no",)}
+    assert account["yes_no"] == {"no": 6}
+    assert found(made, {}, resamples=20, level=0.9)["yes_no"] == {"asked": {"no": 12, "yes": 12}, "failed": {"no": 12}}
+    assert sum(made.make("random")[1]["yes_no"].values()) == 6
+
+
 def test_a_set_larger_than_its_candidates_is_refused(run):
     made = selection(run(right=lambda i: i > 1), share=0.5)
     with pytest.raises(UserError, match="budget is 12, and there are 2 candidates") as caught:

@@ -17,7 +17,10 @@ _TRAIN = "train"
 
 
 def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, level: float) -> dict[str, Any]:
-    """Counts, the quotas of each set, purity curves and the calibration of the answers, as plain values."""
+    """Counts, the quotas of each set, purity curves and the calibration of the answers, as plain values.
+
+    `yes_no` counts questions by their right answer: who fails those of one answer alone always says the other.
+    """
     answers, gallery = selection.answers, selection.gallery
     failed = [row for row, value in enumerate(answers.failed) if value]
     seeds = selection.seeds()
@@ -32,6 +35,7 @@ def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, leve
             "seeds": gallery.count(seeds),
             "budget": selection.budget,
         },
+        "yes_no": {"asked": gallery.count_right(answers.rows), "failed": gallery.count_right(failed)},
         "sets": dict(sets),
         "purity": _purity(selection, seeds, resamples=resamples, level=level),
         "calibration": _calibration(selection, resamples=resamples, level=level),

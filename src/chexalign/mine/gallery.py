@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from chexalign.data.answers import YES_NO, plain
 from chexalign.errors import UserError
 from chexalign.evaluate.confidence import Aggregate, Span, confidence
 from chexalign.mine.features import Items
@@ -66,6 +67,11 @@ class Gallery:
     def types(self) -> list[str]:
         """The type of each question, for quotas."""
         return [question.kind if self.groups == "kind" else question.task for question in self.questions]
+
+    def count_right(self, rows: Sequence[int]) -> dict[str, int]:
+        """How often yes and how often no is the right answer to those of these rows that one of them answers."""
+        found = (plain(answer) for row in rows for answer in self.questions[row].answers)
+        return {name: n for name, n in sorted(Counter(found).items()) if name in YES_NO}
 
     def count(self, rows: Sequence[int] | None = None) -> dict[str, int]:
         """How many of these rows, or of all, there are of each type."""

@@ -97,13 +97,15 @@ class Selection:
 
     def _random(self) -> tuple[list[MinedItem], dict[str, Any]]:
         rows = self._draw(self.budget, range(len(self.gallery.questions)), "set")
-        return [self._item(row, None, 0, None) for row in rows], {"given": self.gallery.count(rows)}
+        account = {"given": self.gallery.count(rows), "yes_no": self.gallery.count_right(rows)}
+        return [self._item(row, None, 0, None) for row in rows], account
 
     def _taken(self, found: Sequence[Mined], seeds: Sequence[int]) -> tuple[list[MinedItem], dict[str, Any]]:
         shares = self._quotas([item.row for item in found], self.budget)
         kept = take(found, self.gallery.types, shares.given)
         rows = [self._item(m.row, seeds[m.seed], m.rank, m.distance if m.rank else None) for m in kept]
-        return rows, {**asdict(shares), "available": count_types(found, self.gallery.types)}
+        right = self.gallery.count_right([m.row for m in kept])
+        return rows, {**asdict(shares), "available": count_types(found, self.gallery.types), "yes_no": right}
 
     def _quotas(self, rows: Sequence[int], budget: int) -> Quotas:
         failed = [row for row, value in enumerate(self.answers.failed) if value]
