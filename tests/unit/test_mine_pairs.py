@@ -103,7 +103,7 @@ def test_tables_of_a_comparison_have_mined_arms(run):
     grids = {grid.number: grid for grid in found.grids}
     first = {line.system: [cell.text for cell in line.cells] for line in grids["1"].lines}
     assert first["dpo_mined"][:3] == ["dpo", "right answers", "set mined"]
-    assert first["sft_mined"][:3] == ["sft", "right answers", "set mined"]
+    assert first["sft_mined"][:4] == ["sft", "right answers", "set mined", "–"]
     eight = {line.system: line.cells for line in grids["8"].lines}
     assert eight["dpo_mined, rejected"][0].why.endswith("they have no score")
     words = eight["dpo_mined, chosen"][3].estimate

@@ -144,7 +144,7 @@ def _rows(estimates: Sequence[Estimate], arm: str, split: str, sources: Sources)
     """One row per metric of the report's main table, per task and per type of question, in their order."""
     at = {(e.metric, e.policy, e.baseline): i for i, e in enumerate(estimates) if _shown(e, split)}
     metrics = dict.fromkeys(e.metric for e in estimates if _shown(e, split) and e.policy == arm)
-    tasks = [m for m in metrics if (m.startswith("task.") and m.endswith(".accuracy")) or m.startswith("vqa.")]
+    tasks = [m for m in metrics if re.fullmatch(r"task\.\w+\.accuracy|vqa\..+", m)]  # whole tasks, not their parts
     for metric in dict.fromkeys([*in_order(metrics), *tasks]):
         places = [at.get(key) for key in ((metric, arm, None), (metric, SFT, None), (metric, arm, SFT))]
         mine = estimates[places[0]] if places[0] is not None else None

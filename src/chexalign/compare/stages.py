@@ -11,6 +11,7 @@ from chexalign.compare.side import Side
 from chexalign.data.questions import TRAIN
 from chexalign.pairs.stage import table_of_arm
 from chexalign.recipe import Arm, MinedArm, folder_name
+from chexalign.recipe_mine import SFT_AGAIN
 from chexalign.store import Manifest
 from chexalign.types import Estimate
 
@@ -46,11 +47,14 @@ def _algorithm_lines(side: Side) -> list[Line]:
     base = next((name for name, arm in arms.items() if arm.train.algorithm == "dpo" and manifests[name]), None)
     for name, arm in arms.items():
         spec = arm.train.model_dump(mode="json", exclude_none=True)
-        own = ", ".join(f"{key} {value}" for key, value in spec.items() if key not in _OWN_BLOCK)
+        told = {key: value for key, value in spec.items() if key not in _OWN_BLOCK}
+        if arm.train.algorithm == SFT_AGAIN:
+            del told["label_smoothing"]  # which it does not take
+        own = ", ".join(f"{key} {value}" for key, value in told.items())
         by = _told_by(arm)
-        told = [Cell(text=text) for text in (arm.train.algorithm, *by, own or "–")]
+        words = [Cell(text=text) for text in (arm.train.algorithm, *by, own or "–")]
         numbers = _times(side, name, manifests[name], manifests[base] if base else None, base)
-        lines.append(Line(side.label, name, [*told, *numbers]))
+        lines.append(Line(side.label, name, [*words, *numbers]))
     return lines
 
 
