@@ -25,7 +25,7 @@ def candidate_targets(run: RunFolder, wanted: Sequence[Wanted], *, max_images: i
 
 
 def _texts(run: RunFolder, used: set[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for row in run.counterfactuals.iter_rows() if _mines(run) else ():
         found |= {i: text for i, text in ((row.chosen_id, row.chosen), (row.rejected_id, row.rejected)) if i in used}
     if left := used - found.keys():  # a run that only mines has no candidates

@@ -70,7 +70,7 @@ class Mining(Stages):
         }
         config = spec.model_dump(mode="json", exclude={"counterfactual", "arms", "purity"})
         about = {"sft": self._mined_collection.sft, "images": self.recipe.policy.max_images}
-        made = {}
+        made: dict[str, Manifest] = {}
         for select in spec.selects:
             worker = SetWorker(self.run, select, spec, about["sft"], about["images"], seed=self.recipe.seed)
             key = self.key("mined", inputs, config, about, {"select": select})
