@@ -32,7 +32,7 @@ from PIL import Image
 from chexalign.ids import digest, keyed_seed
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.endpoint import endpoint_policy
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from results_file import figure, merge
 
 DRAWS, PART, PARTS_UNDER_WAY = 4, 60, 4

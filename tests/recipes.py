@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 
 EXAMPLE = """\
 # A recipe with every block, written here so that tuning the built-in ones changes no test.

@@ -23,7 +23,7 @@ from PIL import Image
 from chexalign import ids
 from chexalign.engines.cluster import RaySpread
 from chexalign.errors import UserError
-from chexalign.recipe_engines import ClusterSpec
+from chexalign.recipe.engines import ClusterSpec
 from chexalign.spread import PartResult, Parts, Processes, Spread
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest, PartInfo, Table
@@ -183,7 +183,7 @@ import sys
 from pathlib import Path
 
 from chexalign.engines.cluster import RaySpread
-from chexalign.recipe_engines import ClusterSpec
+from chexalign.recipe.engines import ClusterSpec
 from chexalign.store import Table
 from chexalign.types import Prompt
 from tests.pipeline.test_cluster import Slow, run

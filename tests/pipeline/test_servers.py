@@ -20,7 +20,7 @@ from chexalign.engines.endpoint_errors import TooLongError
 from chexalign.errors import UserError
 from chexalign.policy.base import Ask, AskError, Decoding
 from chexalign.policy.endpoint import EndpointPolicy
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from tests.servers import llama_cpp, smollm2, transformers_serve
 
 pytestmark = [

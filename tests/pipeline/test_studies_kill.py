@@ -21,7 +21,7 @@ PATIENTS, EXAMS, KILLS = 400, 4, 3
 _WAIT_SECONDS = 180
 _STAGE = """
 import sys, pathlib
-from chexalign.recipe_load import find_recipe, load_recipe
+from chexalign.recipe.load import find_recipe, load_recipe
 from chexalign.run_folder import RunFolder
 from chexalign.workflow import Workflow
 if __name__ == "__main__":

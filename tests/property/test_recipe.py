@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from chexalign.errors import UserError
 from chexalign.recipe import OPTIONAL_PARAMETERS, PARAMETERS, Recipe
-from chexalign.recipe_load import find_recipe, load_recipe
+from chexalign.recipe.load import find_recipe, load_recipe
 
 RAW = yaml.safe_load(find_recipe("demo").read_text())
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True).filter(

@@ -9,8 +9,8 @@ import pytest
 from chexalign.cli.checks import check_mining
 from chexalign.errors import UserError
 from chexalign.mine.variants import VARIANTS
-from chexalign.recipe_load import find_recipe, load_recipe
-from chexalign.recipe_mine import SFT_AGAIN
+from chexalign.recipe.load import find_recipe, load_recipe
+from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.registry import registry
 
 PUBLISHED = "chexpo/published"

@@ -171,7 +171,7 @@ def test_the_studies_of_a_recipe_are_those_that_its_run_goes_on_from(tmp_path, c
     assert "has no run in" in told(capsys, "check", recipe, "--runs", runs, code=2)
     told(capsys, "prepare", recipe, "--runs", runs, "--workers", 2)
     manifest = Manifest.load(runs / "example/studies")
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
     from chexalign.run_open import open_run
     from chexalign.workflow import Workflow
 

@@ -7,7 +7,7 @@ import pytest
 from chexalign.cli import main
 from chexalign.errors import UserError
 from chexalign.recipe import JudgeSpec
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.store import Manifest
 from chexalign.workflow import Workflow
 from tests.scored_runs import run_with

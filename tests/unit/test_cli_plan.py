@@ -14,7 +14,7 @@ from chexalign.cli.look import Look
 from chexalign.errors import UserError
 from chexalign.judges import stage as judges_stage
 from chexalign.recipe import JudgeSpec
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import RunFolder
 from chexalign.workflow import datasets
 

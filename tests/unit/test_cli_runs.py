@@ -9,7 +9,7 @@ import pytest
 from chexalign import workflow
 from chexalign.cli import carry_out, checks, main
 from chexalign.errors import UserError
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.stage import locked
 from chexalign.store import Manifest
 from chexalign.types import Estimate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chexalign.cli import main, sweep
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.sweep.trials import SPLIT, choose
 
 QUICK = ["quick", "--set", "arms.dpo_bertscore.judge=rouge_l", "--set", "evaluate.metrics=[chexpert]"]

@@ -14,7 +14,7 @@ import pytest
 from chexalign.engines.cluster import RaySpread
 from chexalign.engines.cluster_actor import Order, PartMaker, outcome_of
 from chexalign.errors import UserError
-from chexalign.recipe_engines import ClusterSpec
+from chexalign.recipe.engines import ClusterSpec
 from chexalign.spread import PartResult, Parts
 from chexalign.store import PartInfo, Table
 from chexalign.types import Prompt

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from chexalign.cli.main import VERBS, _parser
-from chexalign.recipe_engines import ClusterSpec
-from chexalign.recipe_load import recipe_names
+from chexalign.recipe.engines import ClusterSpec
+from chexalign.recipe.load import recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from chexalign import artifact
 from chexalign.evaluate.reports import PolicyResults
 from chexalign.judges.chexpert import LABELS
 from chexalign.present import collect, collect_cases, collect_run
-from chexalign.recipe_judges import JudgeSpec
+from chexalign.recipe.judges import JudgeSpec
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey
 from chexalign.store import Manifest

@@ -11,7 +11,7 @@ from chexalign.data.collect import make_source
 from chexalign.data.mimic_cxr import MimicCXR
 from chexalign.errors import UserError
 from chexalign.recipe import ColumnsSpec, DataSpec
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.registry import registry
 from chexalign.workflow import make_dataset
 

@@ -14,7 +14,7 @@ import chexalign
 from chexalign.cli.main import VERBS
 from chexalign.judges.base import TextPair
 from chexalign.judges.length_control import LengthControlledJudge
-from chexalign.recipe_load import find_recipe, load_recipe
+from chexalign.recipe.load import find_recipe, load_recipe
 from chexalign.registry import Entry, Registry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from chexalign.engines.endpoint import Client
 from chexalign.engines.endpoint_answer import Call, NonsenseError, read_answer
 from chexalign.engines.endpoint_errors import TooLongError, wait_of
 from chexalign.errors import UserError
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from tests.fault_server import NONSENSE, Body, FaultServer, Reply, answer, draw, serve, whole
 
 pytest.importorskip("openai", reason="the extra `endpoint` is not installed")

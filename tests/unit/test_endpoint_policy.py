@@ -23,7 +23,7 @@ from chexalign.errors import UserError
 from chexalign.policy.base import Ask, AskError, Decoding
 from chexalign.policy.data_url import data_url
 from chexalign.policy.endpoint import EndpointPolicy, endpoint_policy
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from tests.fault_server import Body, FaultServer, Reply, answer, draw, prompt_of, serve, whole
 from tests.unit.test_endpoint import PASSING
 

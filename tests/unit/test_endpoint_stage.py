@@ -10,7 +10,7 @@ import pytest
 from chexalign.errors import UserError
 from chexalign.ids import keyed_seed
 from chexalign.policy.source import EndpointSource
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from chexalign.run_folder import RunFolder
 from chexalign.spread import Threads
 from tests.fault_server import Body, FaultServer, Reply, draw, serve, whole

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chexalign import atomic
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
 from chexalign.types import Estimate

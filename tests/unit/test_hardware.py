@@ -10,7 +10,7 @@ import pytest
 from chexalign.cli.hardware import TRACKERS, check_hardware
 from chexalign.errors import UserError
 from chexalign.recipe import ComputeSpec, Recipe
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.train import launch
 from chexalign.train.settings import Settings, settings_of
 

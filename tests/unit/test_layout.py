@@ -19,9 +19,7 @@ LEVELS: list[set[str]] = [
     {"", "types", "ids", "errors"},
     {
         *("atomic", "processes", "progress", "store", "spread", "stage", "stats", "privacy"),
-        *("artifact", "cleaning", "run_folder", "run_open", "registry"),
-        *("recipe", "recipe_blocks", "recipe_engines", "recipe_errors", "recipe_judges", "recipe_load"),
-        *("recipe_mine", "recipe_questions"),
+        *("artifact", "cleaning", "recipe", "registry", "run_folder", "run_open"),
     },
     {"engines"},
     {"data", "policy", "judges", "pairs", "losses"},

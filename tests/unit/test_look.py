@@ -11,7 +11,7 @@ from chexalign.cli import main
 from chexalign.cli.look import look_at
 from chexalign.errors import UserError
 from chexalign.policy.outlook import Outlook, Rates
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from tests.made_up import install, tiny_checkpoint
 
 

@@ -11,7 +11,7 @@ from chexalign.errors import UserError
 from chexalign.mine.counterfactual import CounterfactualWorker, with_account
 from chexalign.mine.leakage import leakage
 from chexalign.policy.base import AskError, Completion
-from chexalign.recipe_mine import CounterfactualSpec
+from chexalign.recipe.mine import CounterfactualSpec
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult, Threads
 from chexalign.stage import StageKey, run_parts

@@ -18,8 +18,8 @@ from chexalign.mine.found import found
 from chexalign.mine.gallery import Gallery
 from chexalign.mine.pairs import MinedPairsWorker
 from chexalign.mine.select import load_selection
-from chexalign.recipe_load import load_recipe
-from chexalign.recipe_mine import CounterfactualSpec, MineSpec
+from chexalign.recipe.load import load_recipe
+from chexalign.recipe.mine import CounterfactualSpec, MineSpec
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest

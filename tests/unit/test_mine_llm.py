@@ -18,7 +18,7 @@ from chexalign.mine.llm_prompt import CounterfactualPrompt
 from chexalign.mine.llm_reply import KINDS
 from chexalign.mine.records import Edit, Proposals
 from chexalign.mine.reply_store import Reply, ReplyStore
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from chexalign.run_folder import RunFolder
 from chexalign.types import Evidence, ImageRef, Question
 from tests.fault_server import NONSENSE, Body, FaultServer, answer, prompt_of, serve

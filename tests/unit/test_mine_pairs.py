@@ -18,7 +18,7 @@ from chexalign.errors import UserError
 from chexalign.mine.export import export_mined
 from chexalign.mine.pair_audit import mined_audit
 from chexalign.pairs.export_formats import FORMATS
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.sweep.trials import choose
 from tests.compared_runs import ARM, SOURCE, recipe
 from tests.mined_answers import LICENSE, MINE, mined_run

@@ -10,7 +10,7 @@ import pytest
 
 from chexalign.cli import main
 from chexalign.policy.hf import save_checkpoint
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from tests import chexagent2, trees, vlms
 from tests.unit.test_families import image_processor, tokenizer
 from tests.unit.test_processor import checkpoint

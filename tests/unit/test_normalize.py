@@ -13,7 +13,7 @@ from chexalign.data.normalize import Normalized, normalizer, struct_filter
 from chexalign.data.prepare import StudiesWorker
 from chexalign.judges.normalize import clean
 from chexalign.recipe import DataSpec
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.workflow import make_dataset
 from tests import trees
 

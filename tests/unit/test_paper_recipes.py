@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from chexalign.cli import main
-from chexalign.recipe_load import find_recipe, load_recipe, recipe_names
+from chexalign.recipe.load import find_recipe, load_recipe, recipe_names
 from chexalign.sweep.space import expand, read_grid
 from chexalign.sweep.trials import arm_of, choose, value_at
 from tests.trees import mimic_tree

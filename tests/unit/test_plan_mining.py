@@ -13,7 +13,7 @@ from chexalign.cli.look import Look
 from chexalign.cli.plan_mining import mining_of, mining_warnings
 from chexalign.cli.plan_questions import Listed, answer_rows
 from chexalign.errors import UserError
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import RunFolder
 from tests.recipes import MINING, writer
 

@@ -12,7 +12,7 @@ from chexalign.ids import keyed_seed
 from chexalign.policy.base import Decoding
 from chexalign.policy.source import LocalSource
 from chexalign.recipe import EvaluateSpec
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest

@@ -17,7 +17,7 @@ from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.errors import UserError
 from chexalign.losses.make import make_loss
 from chexalign.policy.hf import HFPolicy, save_checkpoint
-from chexalign.recipe_blocks import TrainSpec
+from chexalign.recipe.blocks import TrainSpec
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.spread import PartResult
 from chexalign.stage import StageKey, run_parts
@@ -229,7 +229,7 @@ def test_a_missing_image_is_refused_by_its_path(tmp_path: Path, checkpoint: Path
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path: Path, checkpoint: Path) -> None:
-    from chexalign.recipe_blocks import ComputeSpec
+    from chexalign.recipe.blocks import ComputeSpec
 
     run = make_run(tmp_path / "run", checkpoint, [pair(0), pair(1)])
     assert_refused(run, "orpo", "global batch of 4 cannot be cut", compute=ComputeSpec(per_device_batch=3))

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from chexalign.recipe import JudgeSpec, Recipe, TinySpec, folder_name
-from chexalign.recipe_errors import field_at, valid_keys
-from chexalign.recipe_load import explain, find_recipe, load_recipe, read_source, recipe_names, validate
+from chexalign.recipe.errors import field_at, valid_keys
+from chexalign.recipe.load import explain, find_recipe, load_recipe, read_source, recipe_names, validate
 from tests.recipes import plain, problem, writer
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chexalign.recipe import Recipe
-from chexalign.recipe_errors import field_at, valid_keys
-from chexalign.recipe_load import explain, load_recipe, read_source, validate
+from chexalign.recipe.errors import field_at, valid_keys
+from chexalign.recipe.load import explain, load_recipe, read_source, validate
 from tests.recipes import MINING, problem, writer
 
 LLM = "{own: first, generator: llm, endpoint: {url: 'http://127.0.0.1:8000/v1', model: m}}"

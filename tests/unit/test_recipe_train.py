@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from chexalign.recipe import OPTIONAL_PARAMETERS, PARAMETERS, Recipe
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from tests.recipes import plain, problem, writer
 
 

@@ -168,7 +168,7 @@ def test_a_recipe_that_allows_the_code_makes_it_known(own):
     from transformers import AutoConfig
 
     from chexalign.cli.checks import check_names
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
 
     policy = f"policy={{model: {own}, trust_remote_code: true}}"
     check_names(load_recipe("quick", [policy]))

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from tests.unit.test_figures import ROOT, script
 
 findings, words, results_page = script("results_findings"), script("results_words"), script("results_page")

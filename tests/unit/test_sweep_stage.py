@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import SFT
 from chexalign.sweep import stage, trials
 from chexalign.sweep.search import Asked

@@ -10,7 +10,7 @@ from chexalign import atomic
 from chexalign.cards.facts import RECIPE, license_lines
 from chexalign.cards.sources import Sources, plain, section
 from chexalign.recipe import MineSpec, Recipe
-from chexalign.recipe_mine import SFT_AGAIN
+from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.run_folder import RunFolder
 from chexalign.store import MANIFEST, Manifest
 

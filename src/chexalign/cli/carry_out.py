@@ -83,7 +83,7 @@ def _checked(args: argparse.Namespace) -> Recipe:
     """The recipe, after all that can be known to be wrong with it."""
     from chexalign.cli.checks import check_names, seen_in_training
     from chexalign.cli.hardware import check_hardware
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
     from chexalign.train.launch import is_first
 
     recipe = load_recipe(args.recipe, args.set)

@@ -49,7 +49,7 @@ def check_mining(mine: MineSpec) -> None:
     """
     from chexalign.mine.llm_prompt import CounterfactualPrompt
     from chexalign.mine.variants import weights_of
-    from chexalign.recipe_mine import SFT_AGAIN
+    from chexalign.recipe.mine import SFT_AGAIN
 
     for variant in (mine.likeness, *mine.purity):
         weights_of(variant)

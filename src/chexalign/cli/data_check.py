@@ -64,7 +64,7 @@ def folder_of(args: argparse.Namespace) -> Path:
 
     Raises: UserError when there is neither a folder nor a recipe of the name, or the run has no folder.
     """
-    from chexalign.recipe_load import find_recipe, load_recipe
+    from chexalign.recipe.load import find_recipe, load_recipe
 
     if (folder := Path(args.target)).is_dir():
         return folder

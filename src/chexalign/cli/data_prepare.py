@@ -111,7 +111,7 @@ def _prepared(kind: Kind, args: argparse.Namespace) -> dict[str, Manifest]:
 def _recipe(args: argparse.Namespace) -> int:
     """Makes the studies of the recipe's run, and the questions of its collections."""
     from chexalign.cli.carry_out import hold, print_manifests
-    from chexalign.recipe_load import find_recipe, load_recipe
+    from chexalign.recipe.load import find_recipe, load_recipe
 
     if not Path(args.name).is_file():
         try:
@@ -140,7 +140,7 @@ def _recipe(args: argparse.Namespace) -> int:
 
 
 def _unknown(name: str) -> UserError:
-    from chexalign.recipe_load import recipe_names
+    from chexalign.recipe.load import recipe_names
 
     known = [other for kind in _KINDS for other in registry(kind).names()]
     near = difflib.get_close_matches(name, [*known, *recipe_names()], n=1)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one row per value."""
-    from chexalign.recipe_load import explain, read_source, validate
+    from chexalign.recipe.load import explain, read_source, validate
 
     source = read_source(args.recipe, args.set)
     rows = explain(validate(source), source)

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints where the export is and how many rows it has; what the arm learns from must be there already."""
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)
     arms = recipe.learners()

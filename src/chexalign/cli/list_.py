@@ -55,7 +55,7 @@ def _version(kind: Kind, found: Any) -> str | None:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from chexalign.recipe_load import find_recipe, recipe_names
+    from chexalign.recipe.load import find_recipe, recipe_names
 
     return [
         {"name": name, "what": find_recipe(name).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")}

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one row per stage; raises the UserError that the run would have met."""
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)
     check_names(recipe)
@@ -167,7 +167,7 @@ def _candidates(recipe: Recipe, found: Look, prompts: int) -> Iterator[Stage]:
 
 def _arm_stages(recipe: Recipe, prompts: int, found: Look, mining: Mining | None) -> Iterator[Stage]:
     """Pairs of all arms, those of candidates first, and what is trained on them."""
-    from chexalign.recipe_mine import SFT_AGAIN
+    from chexalign.recipe.mine import SFT_AGAIN
 
     arms, mined = recipe.resolved_arms(), recipe.mined_arms() if mining else {}
     size = {**dict.fromkeys(arms, prompts), **dict.fromkeys(mined, mining.budget if mining else 0)}
@@ -192,7 +192,7 @@ def _arm_stages(recipe: Recipe, prompts: int, found: Look, mining: Mining | None
 
 def _ref_logps(recipe: Recipe, prompts: int, found: Look, mining: Mining | None) -> Iterator[Stage]:
     """Each text that some arm compares with its reference log-prob, once."""
-    from chexalign.recipe_mine import SFT_AGAIN
+    from chexalign.recipe.mine import SFT_AGAIN
 
     arms = recipe.resolved_arms()
     used = min(recipe.sample.n, 2 * len(arms)) * prompts

@@ -19,7 +19,7 @@ __all__ = ["EXAMPLE", "HELP", "add_arguments", "run"]
 
 def run(args: argparse.Namespace) -> int:
     """Prints where the report is; a run that is not there is told, not begun."""
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)
     if not (args.runs / recipe.run).is_dir():

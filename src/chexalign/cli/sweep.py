@@ -77,7 +77,7 @@ def _checked(args: argparse.Namespace) -> Sweep:
     """The sweep, after all that can be known to be wrong with it, each of its trials included."""
     from chexalign.cli.checks import check_names
     from chexalign.cli.hardware import check_hardware
-    from chexalign.recipe_load import load_recipe
+    from chexalign.recipe.load import load_recipe
     from chexalign.sweep.stage import Sweep
     from chexalign.sweep.trials import arm_of, choose
 
@@ -137,7 +137,7 @@ def _space(args: argparse.Namespace) -> tuple[Grid | dict[str, Range], str]:
 
 def _grid_file(path: Path) -> Path:
     """The file, or the built-in grid of that name, such as grids/dpo."""
-    from chexalign.recipe_load import find_recipe
+    from chexalign.recipe.load import find_recipe
 
     try:
         return find_recipe(path)

@@ -11,7 +11,7 @@ from chexalign.compare.side import Side
 from chexalign.data.questions import TRAIN
 from chexalign.pairs.stage import table_of_arm
 from chexalign.recipe import Arm, MinedArm, folder_name
-from chexalign.recipe_mine import SFT_AGAIN
+from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.store import Manifest
 from chexalign.types import Estimate
 

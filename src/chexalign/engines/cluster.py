@@ -17,7 +17,7 @@ from uuid import uuid4
 from chexalign import atomic
 from chexalign.engines.cluster_actor import Order, PartMaker, outcome_of
 from chexalign.errors import UserError
-from chexalign.recipe_engines import ClusterSpec
+from chexalign.recipe.engines import ClusterSpec
 from chexalign.spread import Parts
 from chexalign.store import PartInfo
 

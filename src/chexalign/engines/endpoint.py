@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from chexalign.engines.endpoint_answer import Answer, Call, NonsenseError, read_answer
 from chexalign.engines.endpoint_errors import FieldsError, PassingError, gave_up, read_failure
 from chexalign.errors import UserError
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 
 R = TypeVar("R")
 

@@ -16,7 +16,7 @@ import openai
 
 from chexalign.errors import UserError
 from chexalign.privacy import is_loopback
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 
 # The library adds headers about this machine, and others from variables that are meant for another server.
 _HEADERS = {"host", "accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}

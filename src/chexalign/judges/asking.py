@@ -16,7 +16,7 @@ from chexalign.engines.local_chat import TOO_LONG
 from chexalign.errors import UserError
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.texts import without_words
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 
 _HARMLESS = Call([{"role": "user", "content": "Say yes."}], max_tokens=1)
 _PLACE = re.compile(r"\{\{ ?(candidate|reference) ?\}\}|\{(candidate|reference)\}")

@@ -16,7 +16,7 @@ from chexalign.judges.asking import Chat, ServedChat, score_each
 from chexalign.judges.base import Judgement, TextPair
 from chexalign.judges.checkpoints import checkpoint_digest, slug
 from chexalign.judges.texts import Preparation, check_preparation, prepared
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 
 
 class ChatJudge(ABC):

@@ -16,7 +16,7 @@ from chexalign.judges.budget import REFUSED, Budget
 from chexalign.judges.guard import OneAtATime, guarded
 from chexalign.judges.score_store import BLOCK, StoredJudge, pair_key
 from chexalign.judges.wrappers import LabeledJudge
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from chexalign.registry import registry
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult

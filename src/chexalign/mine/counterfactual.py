@@ -18,7 +18,7 @@ from chexalign.mine.records import Counterfactual, Edit, Generator
 from chexalign.mine.verify import Limits, question_fault, verify
 from chexalign.policy.base import Ask, AskError
 from chexalign.policy.source import PolicySource
-from chexalign.recipe_mine import CounterfactualSpec
+from chexalign.recipe.mine import CounterfactualSpec
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.store import Manifest, Table

@@ -20,7 +20,7 @@ from chexalign.mine.llm_reply import read_reply, schema_of
 from chexalign.mine.records import Edit, Proposals
 from chexalign.mine.reply_store import Reply, ReplyStore
 from chexalign.privacy import check_license
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 from chexalign.run_folder import RunFolder
 from chexalign.types import Question
 

@@ -16,7 +16,7 @@ from chexalign.errors import UserError
 from chexalign.policy import endpoint_checks as checks
 from chexalign.policy.base import Ask, AskError, Completion, Decoding
 from chexalign.policy.data_url import data_url
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.engines import EndpointSpec
 
 _PROBES = 3  # prompts whose draws are compared before a server is believed to sample
 _MANY = 4096

@@ -10,7 +10,7 @@ from chexalign.engines.device import device_here
 
 if TYPE_CHECKING:
     from chexalign.policy.base import Policy, Precision
-    from chexalign.recipe_engines import EndpointSpec
+    from chexalign.recipe.engines import EndpointSpec
 
 
 class PolicySource(Protocol):

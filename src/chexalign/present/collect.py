@@ -16,7 +16,7 @@ from chexalign.present.collect_run import pair_set, stage_rows, training_curves,
 from chexalign.present.data import CONTROL, ReportData
 from chexalign.present.mining_page import mining_claims
 from chexalign.recipe import Recipe, folder_name
-from chexalign.recipe_judges import JudgeSpec
+from chexalign.recipe.judges import JudgeSpec
 from chexalign.run_folder import RunFolder
 
 _PACKAGES = ("torch", "transformers", "numpy", "pyarrow")

@@ -16,7 +16,7 @@ from chexalign import atomic, ids
 from chexalign.errors import UserError
 from chexalign.policy.remote import register_remote
 from chexalign.recipe import Arm, JudgeSpec, Recipe, folder_name
-from chexalign.recipe_load import load_recipe
+from chexalign.recipe.load import load_recipe
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.store import Table
 from chexalign.sweep.space import BLOCKS

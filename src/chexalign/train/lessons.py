@@ -10,7 +10,7 @@ from chexalign.errors import UserError
 from chexalign.losses.base import Loss
 from chexalign.losses.make import make_loss
 from chexalign.pairs.verdicts import verdict_table
-from chexalign.recipe_mine import SFT_AGAIN
+from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.run_folder import RunFolder
 from chexalign.store import Manifest
 from chexalign.train.examples import Target

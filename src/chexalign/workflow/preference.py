@@ -10,7 +10,7 @@ from chexalign.judges.budget import Budget, with_budget
 from chexalign.judges.panel import PanelWorker
 from chexalign.policy.base import Decoding
 from chexalign.recipe import Arm, JudgeSpec, MinedArm, SampleSpec, folder_name
-from chexalign.recipe_mine import SFT_AGAIN
+from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.run_folder import SFT
 from chexalign.spread import PartWorker, Threads
 from chexalign.stage import StageKey, run_parts

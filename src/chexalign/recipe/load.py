@@ -13,10 +13,12 @@ import yaml
 from pydantic import ValidationError
 
 from chexalign.errors import UserError
-from chexalign.recipe import OWN_PARAMETERS, Block, JudgeSpec, Recipe
-from chexalign.recipe_errors import Key, dotted, field_at, user_error
+from chexalign.recipe.blocks import OWN_PARAMETERS, Block
+from chexalign.recipe.errors import Key, dotted, field_at, user_error
+from chexalign.recipe.judges import JudgeSpec
+from chexalign.recipe.whole import Recipe
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]  # the folder of the whole package
 _OTHER_FILES = ("accelerate", "slurm", "grids")  # folders beside the recipes, with files of other kinds
 
 

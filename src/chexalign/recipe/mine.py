@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from chexalign.recipe_blocks import OWN_PARAMETERS, Block, TrainSpec, check_arm_names, mistake
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.blocks import OWN_PARAMETERS, Block, TrainSpec, check_arm_names, mistake
+from chexalign.recipe.engines import EndpointSpec
 from chexalign.types import Aggregate, Span
 
 Select = Literal["mined", "random", "confidence", "similarity"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from chexalign.recipe_blocks import Block
+from chexalign.recipe.blocks import Block
 
 
 class EndpointSpec(Block):

@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from chexalign.recipe_blocks import Block, given, mistake
-from chexalign.recipe_engines import EndpointSpec
+from chexalign.recipe.blocks import Block, given, mistake
+from chexalign.recipe.engines import EndpointSpec
 
 
 def named(value: Any) -> Any:

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from chexalign.errors import UserError
-from chexalign.recipe import Block, Recipe
+from chexalign.recipe.blocks import Block
+from chexalign.recipe.whole import Recipe
 
 Key = tuple[str | int, ...]
 

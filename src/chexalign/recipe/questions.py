@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from chexalign.recipe_blocks import Block, mistake
-from chexalign.recipe_mine import ConfidenceSpec
+from chexalign.recipe.blocks import Block, mistake
+from chexalign.recipe.mine import ConfidenceSpec
 from chexalign.types import Scoring
 
 
