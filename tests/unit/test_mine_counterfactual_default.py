@@ -45,8 +45,8 @@ def found(questions):
     for question, proposals in zip(questions, RulesGenerator(1, Others.of(questions)).propose(questions), strict=True):
         chosen = answer_text(question)
         reason = question_fault(question, chosen) or proposals.failed
-        passed = [] if reason else [e for e in proposals.edits if verify(question, chosen, e) is None]
-        result[question.id] = passed[0] if passed else reason or "rejected"
+        passing = (e for e in proposals.edits if not reason and verify(question, chosen, e) is None)
+        result[question.id] = next(passing, reason or "rejected")
     return result
 
 

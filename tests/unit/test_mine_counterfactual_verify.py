@@ -104,6 +104,22 @@ def test_a_side_that_the_codes_name_is_right_too():
     assert why("Right. Edema on the right.", question, answers=("right",), kind="side") == "still_supported"
 
 
+def test_labels_count_where_the_labeler_knows_the_finding_and_the_question_does_not_say_more():
+    def turned(finding):
+        question = asked(
+            f"Is there {finding}?", "verify", YES_NO, ("yes",), f"Yes. There is {finding}.", evidence=[finding]
+        )
+        return why(f"No. There is no {finding}.", question, answers=("no",), kind="negation")
+
+    assert turned("edema") is None
+    assert turned("pleural abnormality other than effusion") is None  # the labeler reads an effusion in both
+    options = ("catheter", "implanted device")  # both are devices to the labeler
+    kind = asked("Kind?", "choose", options, ("catheter",), "Catheter.")
+    assert why("Implanted device.", kind, answers=options[1:]) is None
+    granuloma = asked("Name it.", "open", (), ("granuloma",), "Granuloma.")
+    assert why("Nodule.", granuloma, answers=("nodule",)) == "same_labels"
+
+
 def test_one_word_is_never_too_much_and_the_ratio_can_be_set():
     question = asked("Name it.", "open", (), ("edema",), "Edema.")
     assert why("Rib fracture.", question, answers=("rib fracture",)) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -156,8 +156,13 @@ def cased(word: str, like: str) -> str:
     return capital(word) if like[:1].isupper() and not abbreviated else word
 
 
-def whole(words: Sequence[str]) -> re.Pattern[str]:
+def whole(words: Iterable[str]) -> re.Pattern[str]:
     """Any of the words as whole words, the longest first."""
+    return _whole(tuple(words))
+
+
+@lru_cache(maxsize=8192)
+def _whole(words: tuple[str, ...]) -> re.Pattern[str]:
     options = "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)))
     return re.compile(rf"(?<!\w)(?:{options})(?!\w)", re.IGNORECASE)
 

@@ -10,7 +10,7 @@ from chexalign.judges.chexpert import label
 from chexalign.judges.normalize import count_words
 from chexalign.mine.edit_answer import Slots
 from chexalign.mine.edit_evidence import contradicts, supports
-from chexalign.mine.edit_words import pieces
+from chexalign.mine.edit_words import pieces, whole
 from chexalign.mine.fluency import Heard, has_more_faults
 from chexalign.mine.records import Edit
 from chexalign.types import Question
@@ -124,13 +124,19 @@ def _says_the_same(question: Question, chosen: str, edit: Edit) -> bool:
         other = Slots.of(edit.text, edit.answers[0], options).body if len(edit.answers) == 1 else []
         if body and [plain(s) for s in body] == [plain(s) for s in other]:
             return True
-    if edit.kind not in ("negation", "finding"):
-        return False
-    exchanged = {plain(a) for a in question.answers} ^ {plain(a) for a in edit.answers}
-    if edit.kind == "finding" and not any(_labels(name) for name in exchanged):  # none that the labeler knows
-        return False
+    if edit.kind not in ("negation", "finding") or (edit.kind == "finding" and question.options):
+        return False  # that the options are different is for the question to say
     before, after = _labels(chosen), _labels(edit.text)
-    return bool(before) and before == after
+    return bool(before) and before == after and _labeler_knows(question, chosen, edit)
+
+
+def _labeler_knows(question: Question, chosen: str, edit: Edit) -> bool:
+    """Whether the offline labeler tells the findings that an edit is about from their absence."""
+    named = {plain(e.text.split("/")[0]) for e in question.evidence if e.kind == "label"} | {plain(question.part)}
+    about = {name for name in named if name and whole([name]).search(chosen)}
+    if edit.kind == "finding":
+        about = {plain(a) for a in question.answers} ^ {plain(a) for a in edit.answers}
+    return all(_labels(f"There is {name}.") != _labels(f"There is no {name}.") for name in about)
 
 
 def _labels(text: str) -> dict[str, int]:
