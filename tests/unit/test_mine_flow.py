@@ -253,8 +253,12 @@ def job(run, monkeypatch):
     return make
 
 
-def test_features_are_made_once(job):
+def test_features_are_made_once_and_what_a_killed_writer_left_goes(job):
+    _, folder = job()
+    folder.mkdir(parents=True)
+    (folder / ".question.npy.x.tmp").write_bytes(b"half")
     job()[0].features()
+    assert not list(folder.glob(".*"))
     again, _ = job()
     again.features()
     assert Letters.asked == 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chexalign import ids
+from chexalign import atomic, ids
 from chexalign.errors import UserError
 from chexalign.mine.encoders import Encoder, image_blocks, open_encoder, text_blocks
 from chexalign.mine.features import Array, FeatureSet, content_of, open_features, write_features
@@ -35,6 +35,7 @@ class FeatureJob:
     def features(self) -> FeatureSet:
         """All that is wanted, from files that are whole and of these items and models, or made again."""
         opened: dict[tuple[str, Path], Encoder] = {}
+        atomic.remove_leftovers(self.run.mine_features)  # each as large as a file of features
         for modality in self.wanted:
             if modality == "findings":
                 self._flags()

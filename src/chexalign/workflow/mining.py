@@ -99,6 +99,7 @@ class Mining(Stages):
         )
         quotas = {name: self._account(name, manifest) for name, manifest in sets.items()}
         content = found(selection, quotas, resamples=evaluate.bootstrap, level=evaluate.level)
+        atomic.remove_leftovers(path.parent)
         atomic.write_json(path, {"fingerprint": key.fingerprint, **content})
 
     def _account(self, select: str, manifest: Manifest) -> Any:
