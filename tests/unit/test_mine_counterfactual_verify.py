@@ -113,6 +113,10 @@ def test_labels_count_where_the_labeler_knows_the_finding_and_the_question_does_
 
     assert turned("edema") is None
     assert turned("pleural abnormality other than effusion") is None  # the labeler reads an effusion in both
+    text = "No. No pleural abnormality other than effusion is seen."
+    place = asked("Is it in the box?", "verify", YES_NO, ("no",), text, kind="region")
+    other = "Yes. A pleural abnormality other than effusion is seen."
+    assert why(other, place, answers=("yes",), kind="negation") is None
     options = ("catheter", "implanted device")  # both are devices to the labeler
     kind = asked("Kind?", "choose", options, ("catheter",), "Catheter.")
     assert why("Implanted device.", kind, answers=options[1:]) is None

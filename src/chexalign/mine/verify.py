@@ -10,7 +10,7 @@ from chexalign.judges.chexpert import label
 from chexalign.judges.normalize import count_words
 from chexalign.mine.edit_answer import Slots
 from chexalign.mine.edit_evidence import contradicts, supports
-from chexalign.mine.edit_words import pieces, whole
+from chexalign.mine.edit_words import FINDINGS, pieces, whole
 from chexalign.mine.fluency import Heard, has_more_faults
 from chexalign.mine.records import Edit
 from chexalign.types import Question
@@ -133,7 +133,7 @@ def _says_the_same(question: Question, chosen: str, edit: Edit) -> bool:
 def _labeler_knows(question: Question, chosen: str, edit: Edit) -> bool:
     """Whether the offline labeler tells the findings that an edit is about from their absence."""
     named = {plain(e.text.split("/")[0]) for e in question.evidence if e.kind == "label"} | {plain(question.part)}
-    about = {name for name in named if name and whole([name]).search(chosen)}
+    about = {name for name in named | set(FINDINGS) if name and whole([name]).search(chosen)}
     if edit.kind == "finding":
         about = {plain(a) for a in question.answers} ^ {plain(a) for a in edit.answers}
     return all(_labels(f"There is {name}.") != _labels(f"There is no {name}.") for name in about)
