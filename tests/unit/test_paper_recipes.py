@@ -66,6 +66,15 @@ def test_the_smaller_model_has_one_row_per_judge_and_shares_all_else():
     assert [recipe.evaluate.temperature for recipe in (both, one)] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(("model", "temperature"), [("chexagent", 1.0), ("chexagent2", 0.0)])
+def test_policies_are_tested_on_chexpert_plus_as_on_mimic_and_nothing_is_trained(model, temperature):
+    recipe, mimic = (load_recipe(f"chexalign/{model}_{data}") for data in ("chexpert_plus", "mimic"))
+    assert (recipe.arms, recipe.data.source) == ({}, "chexpert-plus")
+    assert recipe.evaluate.temperature == mimic.evaluate.temperature == temperature
+    assert recipe.evaluate.max_new_tokens == mimic.evaluate.max_new_tokens
+    assert (recipe.policy.template, recipe.policy.max_images) == (mimic.policy.template, mimic.policy.max_images)
+
+
 @pytest.mark.parametrize("algorithm", TABLE_7)
 def test_each_grid_can_be_swept(algorithm):
     recipe, grid = load_recipe(RECIPE), read_grid(grid_file(algorithm))

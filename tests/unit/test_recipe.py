@@ -214,7 +214,6 @@ MISTAKES = {
     "arm name": ("null_pairs:", "Nil:", "arms has an arm named 'Nil'", "preference runs", "lower-case"),
     "reserved arm": ("null_pairs:", "sft:", "arms has an arm named 'sft'", "preference runs", "not sft"),
     "control": ("null_pairs:", "sft_shuffled:", "arms has an arm named 'sft_shuffled'", "preference", "sft_shuffled"),
-    "no arms": ("arms:\n", "arms: {}\nx:\n", "arms names no preference run", "preference runs", "name an arm"),
     "all frozen": (
         "[vision]",
         "[vision, language, projector]",

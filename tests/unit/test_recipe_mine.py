@@ -113,11 +113,11 @@ def test_two_policies_may_not_share_a_name(write):
     assert "arm named 'dpo_mined', as mine.arms has" in error.what
 
 
-def test_a_recipe_without_arms_needs_a_block_mine(write):
+def test_a_recipe_without_arms_or_mining_evaluates_the_policy_as_it_is(write):
     lines = MINING.splitlines()
     path = write()
     path.write_text("\n".join([*lines[: lines.index("mine:")], "arms: {}", ""]))
-    assert "names no preference run, and nothing is mined" in problem(path).what
+    assert load_recipe(path).learners() == {}
 
 
 def test_studies_to_draw_candidates_for_are_needed_where_candidates_are_drawn(write):

@@ -43,7 +43,7 @@ class Recipe(Block):
     )
     sample: SampleSpec = Field(default_factory=SampleSpec, validate_default=True, description="candidates")
     arms: dict[str, Arm] = Field(
-        description="preference runs over the same candidates",
+        description="preference runs over the same candidates; {} evaluates the policy as it is",
         examples=["{dpo_label: {judge: chexpert}}"],
     )
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec, validate_default=True, description="comparison")
@@ -79,11 +79,10 @@ class Recipe(Block):
             _need_studies(info, "sft")
         return sft
 
-    @field_validator("sample", "evaluate")
+    @field_validator("evaluate")
     @classmethod
-    def _split_studies(cls, spec: SampleSpec | EvaluateSpec, info: ValidationInfo) -> SampleSpec | EvaluateSpec:
-        if info.field_name == "evaluate" or info.data.get("mine") is None:  # who only mines draws no candidates
-            _need_studies(info, spec.split)
+    def _split_studies(cls, spec: EvaluateSpec, info: ValidationInfo) -> EvaluateSpec:
+        _need_studies(info, spec.split)
         return spec
 
     @field_validator("mine")
@@ -103,8 +102,6 @@ class Recipe(Block):
     @classmethod
     def _arm_names(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
         mine: MineSpec | None = info.data.get("mine")
-        if not arms and mine is None and "mine" in info.data:  # else what is wrong with it is told
-            raise mistake("names no preference run, and nothing is mined", "name an arm, or give a block `mine`")
         if both := sorted(arms.keys() & (mine.arms.keys() if mine else set())):
             raise mistake(f"has an arm named {both[0]!r}, as mine.arms has", "give every policy a name of its own")
         check_arm_names(arms)
