@@ -107,6 +107,7 @@ def test_a_recipe_without_the_block_is_told_where_to_begin(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "has no block `mine`" in error
     assert "chexpo/openi" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_policy_that_fails_nothing_has_no_seeds(run):

@@ -30,14 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints where the tables are, and what was dropped on the way."""
+    from chexalign.recipe.load import load_recipe
+
+    if load_recipe(args.recipe, args.set).mine is None:  # before a run folder is made
+        raise UserError(
+            f"The recipe {args.recipe} has no block `mine`.",
+            "It says which questions are looked for and what is learned from them.",
+            "Add it, or start from the recipe chexpo/openi.",
+        )
 
     def work(workflow: Workflow) -> None:
-        if workflow.recipe.mine is None:
-            raise UserError(
-                f"The recipe {args.recipe} has no block `mine`.",
-                "It says which questions are looked for and what is learned from them.",
-                "Add it, or start from the recipe chexpo/openi.",
-            )
         print_manifests(mined(workflow, args.stage), as_json=args.json)
 
     return with_workflow(args, work)
