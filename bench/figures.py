@@ -21,6 +21,7 @@ from typing import Any
 from chexalign.present.numbers import fixed
 
 sys.path.insert(0, str(Path(__file__).parent))
+from figures_chexpo import claim, gain_rows, metric_rows, seeds_of
 from figures_draw import demo_svg, pipeline_svg
 from figures_train import algorithm_rows, saving_rows, speed_rows
 from results_findings import CLAIMS, Matrix
@@ -33,6 +34,7 @@ FILES = ("demo", "train", "sampling", "judges", "pairs", "data", "stats", "repor
 OPTIONAL = ("demo.minutes", "demo.peak_mb", "demo.quick_minutes")  # need a timed run
 F1_MESH, F1_REFERENCE = "micro_f1_13_vs_mesh", "micro_f1_13_vs_reference"
 PLOT, PLOTTED = "demo.plot", "Paired differences against SFT by arm and seed, with 90% intervals"
+CHEXPO_SEEDS = 3  # that `make chexpo` runs
 AIM = 0.10  # gain in micro F1 that the demo was built to show
 Results = Mapping[str, dict[str, Any]]  # file stem -> content
 
@@ -275,6 +277,30 @@ def matrix_findings(content: Mapping[str, Any]) -> str:
     return "\n".join([*told, "", "By which rule, in which arms and by how much: [docs/results.md](docs/results.md)."])
 
 
+def chexpo_gains(content: Mapping[str, Any]) -> str:
+    """What mined questions teach, as a relative gain in accuracy."""
+    return table(*gain_rows(content["figures"], cell)) if seeds_of(content["figures"]) else NOT_YET
+
+
+def chexpo_metrics(content: Mapping[str, Any]) -> str:
+    """What mined questions teach, by every metric."""
+    return table(*metric_rows(content["figures"], cell)) if seeds_of(content["figures"]) else NOT_YET
+
+
+def chexpo_claims(content: Mapping[str, Any]) -> str:
+    """The published claim, and what became of it here."""
+    figures = content["figures"]
+    if not (seeds := seeds_of(figures)):
+        return NOT_YET
+    lines = [
+        f"- Over SFT: {claim(figures, 'relative_gain_vs_sft', direction, cell)}.",
+        f"- Over as many questions drawn at random: {claim(figures, 'vs_random5', direction, cell)}.",
+    ]
+    if len(seeds) < CHEXPO_SEEDS:
+        lines.append(f"- Measured on {len(seeds)} of {CHEXPO_SEEDS} seeds.")
+    return "\n".join(lines)
+
+
 def _demo(render: Callable[[Demo], str]) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
     return "demo", lambda content: render(Demo(content))
 
@@ -289,6 +315,9 @@ BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "demo.dropped": _demo(dropped),
     "demo.setting": ("demo", setting),
     "matrix.findings": ("matrix", matrix_findings),
+    "chexpo.gains": ("chexpo", chexpo_gains),
+    "chexpo.metrics": ("chexpo", chexpo_metrics),
+    "chexpo.claims": ("chexpo", chexpo_claims),
     "judges.table": ("judges", judge_table),
     "judges.setting": ("judges", lambda content: setting(content["scripts"]["chexpert_openi.py"])),
     "train.speed": ("train", train_speed),
