@@ -116,6 +116,9 @@ def test_a_policy_that_fails_nothing_has_no_seeds(run):
         with pytest.raises(UserError, match="fails no question"):
             made.make(select)
     assert len(made.make("random")[0]) == made.budget == 6
+    told_of = found(made, {}, resamples=20, level=0.9)
+    assert told_of["counts"]["seeds"] == {}
+    assert told_of["purity"] == []
 
 
 def test_where_no_answer_is_read_only_the_whole_output_has_a_confidence(run):

@@ -120,6 +120,11 @@ def test_questions_go_to_no_server_that_may_not_have_them(recipe):
         (["mine.seeds=700"], {}, "every failure becomes a seed"),
         ([], {"explained": 500}, "100 of 600 training questions of rsna have no rationale"),
         ([], {"founded": 550}, "50 of 600 training questions of rsna have no evidence"),
+        (
+            ["mine.seeds=30", "mine.arms.more={select: confidence}", "mine.ask=600"],
+            {},
+            "seeds come first, so the sets mined and confidence are the same",
+        ),
     ],
 )
 def test_what_is_asked_for_and_not_there_is_told(recipe, settings, changes, told):

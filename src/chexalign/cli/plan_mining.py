@@ -91,6 +91,11 @@ def mining_warnings(mining: Mining) -> Iterator[str]:
         yield f"mine.ask is {spec.ask}, and SFT learns from at most {mining.gallery} questions: all of them are asked"
     if spec.seeds > mining.asked:
         yield f"mine.seeds is {spec.seeds}, and {mining.asked} questions are asked: every failure becomes a seed"
+    if {"mined", "confidence"} <= set(spec.selects) and spec.seeds >= mining.budget:
+        yield (
+            f"mine.seeds is {spec.seeds}, and a set has {mining.budget} questions: seeds come first, so the sets mined "
+            "and confidence are the same"
+        )
     lacking = about.usable - about.explained
     if lacking:
         what = f"{lacking} of {about.usable} training questions of {spec.collection} have no rationale"

@@ -23,7 +23,8 @@ def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, leve
     """
     answers, gallery = selection.answers, selection.gallery
     failed = [row for row, value in enumerate(answers.failed) if value]
-    seeds = selection.seeds()
+    # A set drawn at random can be made where nothing was failed.
+    seeds = selection.seeds() if selection.ranked_failures() else []
     return {
         "counts": {
             "gallery": gallery.count(),
@@ -37,7 +38,7 @@ def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, leve
         },
         "yes_no": {"asked": gallery.count_right(answers.rows), "failed": gallery.count_right(failed)},
         "sets": dict(sets),
-        "purity": _purity(selection, seeds, resamples=resamples, level=level),
+        "purity": _purity(selection, seeds, resamples=resamples, level=level) if seeds else [],
         "calibration": _calibration(selection, resamples=resamples, level=level),
     }
 
