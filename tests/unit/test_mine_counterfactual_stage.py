@@ -28,6 +28,7 @@ QUESTIONS = [
     asked("Which view?", "choose", ("PA", "AP"), (), id="e"),
     asked("Which view?", "choose", ("PA", "AP"), ("PA",), "PA. The scapulae are not in the way.", id="f"),
 ]
+PATIENTS = {question.id: question.patient_id for question in QUESTIONS}
 OWN = {
     "a": ("No. There is no edema today.", ("no",), False),
     "b": ("No. There is no edema.", ("no",), True),
@@ -103,9 +104,11 @@ def test_parts_are_the_same_however_many_make_them(run):
         table = RunFolder(run.root / f"made{n}").counterfactuals
         one = pickle.loads(pickle.dumps(worker(run, part_size=2)))
         key = StageKey("counterfactuals", {}, {}, 1)
-        manifest = with_account(table, run_parts(table, one, key=key, n_parts=one.n_parts, spread=Threads(n)))
+        made = run_parts(table, one, key=key, n_parts=one.n_parts, spread=Threads(n))
+        manifest = with_account(table, made, PATIENTS, seed=1)
         assert (manifest.extra["proposals"], manifest.extra["rejected"]) == (4, {})
-        assert Manifest.load(table.folder) == manifest == with_account(table, manifest)
+        assert {row["metric"] for row in manifest.extra["leakage"]} > {"counterfactual.longer_is_chosen.words"}
+        assert Manifest.load(table.folder) == manifest == with_account(table, manifest, PATIENTS, seed=1)
         found.append((table.rows(), manifest.content, manifest.dropped))
     assert found[0] == found[1]
     assert [row.question_id for row in found[0][0]] == ["a", "b", "d", "f"]

@@ -14,6 +14,7 @@ from chexalign.errors import UserError
 from chexalign.mine.edit_others import Others
 from chexalign.mine.edit_rules import RulesGenerator
 from chexalign.mine.fluency import Heard, hear
+from chexalign.mine.leakage import leakage
 from chexalign.mine.records import Counterfactual, Edit, Generator
 from chexalign.mine.verify import Limits, question_fault, verify
 from chexalign.policy.base import Ask, AskError
@@ -222,15 +223,25 @@ def own_answers(run: RunFolder, wanted: set[str]) -> dict[str, Edit]:
     }
 
 
-def with_account(table: Table[Counterfactual], manifest: Manifest) -> Manifest:
-    """The manifest, saved with how many proposals were looked at, and how many rejected for which reason."""
+def with_account(
+    table: Table[Counterfactual], manifest: Manifest, patients: Mapping[str, str], *, seed: int
+) -> Manifest:
+    """The manifest, saved with how many proposals were looked at, and how many rejected for which reason.
+
+    `leakage` says what tells chosen from rejected besides the content; `patients` are those of the questions.
+    """
     if "rejected" in manifest.extra:
         return manifest
     extras = [table.info(index).extra for index in range(manifest.parts)]
     rejected = Counter[str]()
     for extra in extras:
         rejected.update(extra["rejected"])
-    account = {"proposals": sum(e["proposals"] for e in extras), "rejected": dict(sorted(rejected.items()))}
+    told = leakage(table.rows(), patients, split=TRAIN, seed=seed) if manifest.rows else []
+    account = {
+        "proposals": sum(e["proposals"] for e in extras),
+        "rejected": dict(sorted(rejected.items())),
+        "leakage": [dataclasses.asdict(estimate) for estimate in told],
+    }
     manifest = dataclasses.replace(manifest, extra=manifest.extra | account)
     manifest.save(table.folder)
     return manifest

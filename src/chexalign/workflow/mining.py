@@ -136,7 +136,9 @@ class Mining(Stages):
             workers=1 if spec.endpoint else self.recipe.workers,
             label="mine: wrong answers",
         )
-        return with_account(self.run.counterfactuals, manifest)
+        items = self._gallery().items
+        patients = dict(zip(items.ids, items.patients, strict=True))
+        return with_account(self.run.counterfactuals, manifest, patients, seed=self.recipe.seed)
 
     def _questions_may_go_to(self, endpoint: EndpointSpec) -> None:
         """Raises: UserError for a server that may not have the questions, by their own terms."""
