@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chexalign.mine.llm_generator import LlmGenerator, LlmSettings
+from chexalign.mine.llm.generator import LlmGenerator, LlmSettings
 from chexalign.recipe.engines import EndpointSpec
 from tests import servers
 from tests.unit.test_mine_llm import question

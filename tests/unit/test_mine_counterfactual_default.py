@@ -9,8 +9,8 @@ import pytest
 from chexalign import ids
 from chexalign.data.answers import answer_text, matches
 from chexalign.demo.questions import make_items
-from chexalign.mine.edit_others import Others
-from chexalign.mine.edit_rules import RulesGenerator
+from chexalign.mine.edits.others import Others
+from chexalign.mine.edits.rules import RulesGenerator
 from chexalign.mine.leakage import leakage
 from chexalign.mine.records import Counterfactual
 from chexalign.mine.verify import question_fault, verify

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from chexalign.data.answers import matches
-from chexalign.mine.edit_changes import asked_change, with_change
-from chexalign.mine.edit_list import written
-from chexalign.mine.edit_negation import flipped, flips
-from chexalign.mine.edit_others import Others, keyed_by_share
-from chexalign.mine.edit_places import on_side, without_place
-from chexalign.mine.edit_rules import RulesGenerator
-from chexalign.mine.edit_words import exchanged_findings, kind_of, number_of
+from chexalign.mine.edits.changes import asked_change, with_change
+from chexalign.mine.edits.lists import written
+from chexalign.mine.edits.negation import flipped, flips
+from chexalign.mine.edits.others import Others, keyed_by_share
+from chexalign.mine.edits.places import on_side, without_place
+from chexalign.mine.edits.rules import RulesGenerator
+from chexalign.mine.edits.words import exchanged_findings, kind_of, number_of
 from chexalign.types import Evidence, Question
 
 YES_NO = ("yes", "no")

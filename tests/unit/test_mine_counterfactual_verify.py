@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chexalign.data.answers import answer_text, matches
-from chexalign.mine.edit_evidence import contradicts, course_of, state_of
-from chexalign.mine.edit_others import Others
-from chexalign.mine.edit_rules import RulesGenerator
+from chexalign.mine.edits.evidence import contradicts, course_of, state_of
+from chexalign.mine.edits.others import Others
+from chexalign.mine.edits.rules import RulesGenerator
 from chexalign.mine.fluency import Heard, faults, has_more_faults
 from chexalign.mine.records import Edit
 from chexalign.mine.verify import Limits, question_fault, style_of, verify

@@ -13,11 +13,11 @@ from chexalign.engines.endpoint import Client
 from chexalign.errors import UserError
 from chexalign.ids import keyed_seed
 from chexalign.judges import asking
-from chexalign.mine.llm_generator import LlmGenerator, LlmSettings, replies_folder
-from chexalign.mine.llm_prompt import CounterfactualPrompt
-from chexalign.mine.llm_reply import KINDS
+from chexalign.mine.llm.generator import LlmGenerator, LlmSettings, replies_folder
+from chexalign.mine.llm.prompt import CounterfactualPrompt
+from chexalign.mine.llm.reply import KINDS
+from chexalign.mine.llm.store import Reply, ReplyStore
 from chexalign.mine.records import Edit, Proposals
-from chexalign.mine.reply_store import Reply, ReplyStore
 from chexalign.recipe.engines import EndpointSpec
 from chexalign.run_folder import RunFolder
 from chexalign.types import Evidence, ImageRef, Question

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chexalign.data.answers import matches
-from chexalign.mine import llm_prompt
-from chexalign.mine.llm_prompt import places_of
-from chexalign.mine.llm_reply import KEYS, in_form_of, read_reply, schema_of
+from chexalign.mine.llm import prompt as llm_prompt
+from chexalign.mine.llm.prompt import places_of
+from chexalign.mine.llm.reply import KEYS, in_form_of, read_reply, schema_of
 from chexalign.mine.records import Edit
 from chexalign.types import Evidence, ImageRef, Question
 

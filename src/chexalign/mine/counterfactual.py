@@ -11,8 +11,8 @@ from typing import Any
 from chexalign.data.answers import answer_text, ask_text
 from chexalign.data.questions import TRAIN
 from chexalign.errors import UserError
-from chexalign.mine.edit_others import Others
-from chexalign.mine.edit_rules import RulesGenerator
+from chexalign.mine.edits.others import Others
+from chexalign.mine.edits.rules import RulesGenerator
 from chexalign.mine.fluency import Heard, hear
 from chexalign.mine.leakage import leakage
 from chexalign.mine.records import Counterfactual, Edit, Generator
@@ -196,7 +196,7 @@ def open_generator(run: RunFolder, spec: CounterfactualSpec, *, seed: int, other
     """
     if spec.endpoint is None:
         return RulesGenerator(seed, others or Others())
-    from chexalign.mine.llm_generator import LlmGenerator, LlmSettings, replies_folder
+    from chexalign.mine.llm.generator import LlmGenerator, LlmSettings, replies_folder
 
     settings = LlmSettings(
         prompt=spec.prompt,

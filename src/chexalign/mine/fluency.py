@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chexalign.mine.edit_words import GRADES, number_of, pieces
+from chexalign.mine.edits.words import GRADES, number_of, pieces
 from chexalign.policy.base import Ask, Reads
 
 _DOUBLED = re.compile(r"\b(\w+)\s+\1\b", re.IGNORECASE)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from chexalign.data.answers import matches, plain, read_set
 from chexalign.judges.chexpert import label
 from chexalign.judges.normalize import count_words
-from chexalign.mine.edit_answer import Slots
-from chexalign.mine.edit_evidence import contradicts, supports
-from chexalign.mine.edit_words import FINDINGS, pieces, whole
+from chexalign.mine.edits.answer import Slots
+from chexalign.mine.edits.evidence import contradicts, supports
+from chexalign.mine.edits.words import FINDINGS, pieces, whole
 from chexalign.mine.fluency import Heard, has_more_faults
 from chexalign.mine.records import Edit
 from chexalign.types import Question

@@ -15,10 +15,10 @@ from chexalign.engines.local_chat import TOO_LONG
 from chexalign.errors import UserError
 from chexalign.judges.asking import ServedChat, holds_chat_marks
 from chexalign.judges.checkpoints import slug
-from chexalign.mine.llm_prompt import CounterfactualPrompt, places_of
-from chexalign.mine.llm_reply import read_reply, schema_of
+from chexalign.mine.llm.prompt import CounterfactualPrompt, places_of
+from chexalign.mine.llm.reply import read_reply, schema_of
+from chexalign.mine.llm.store import Reply, ReplyStore
 from chexalign.mine.records import Edit, Proposals
-from chexalign.mine.reply_store import Reply, ReplyStore
 from chexalign.privacy import check_license
 from chexalign.recipe.engines import EndpointSpec
 from chexalign.run_folder import RunFolder

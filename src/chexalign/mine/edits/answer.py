@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chexalign.data.answers import answer_text, plain
-from chexalign.mine.edit_words import capital_if, pieces, whole
+from chexalign.mine.edits.words import capital_if, pieces, whole
 from chexalign.types import Question
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

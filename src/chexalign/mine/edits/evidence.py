@@ -9,9 +9,9 @@ from chexalign.data.answers import YES_NO, plain
 from chexalign.data.mesh import labels_from_codes
 from chexalign.data.tasks.findings import finding_name, may_both_be
 from chexalign.judges.chexpert import label
-from chexalign.mine.edit_changes import CHANGES, Change, asked_change, change_of
-from chexalign.mine.edit_places import Side, side_named
-from chexalign.mine.edit_words import is_finding, whole
+from chexalign.mine.edits.changes import CHANGES, Change, asked_change, change_of
+from chexalign.mine.edits.places import Side, side_named
+from chexalign.mine.edits.words import is_finding, whole
 from chexalign.types import Evidence, Question
 
 _NO_FINDING = {"normal", "no finding", "no findings", "no abnormality", "unremarkable"}

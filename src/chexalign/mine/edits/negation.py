@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from chexalign.mine.edit_places import both, either
-from chexalign.mine.edit_words import GRADES, capital, number_of, with_article
+from chexalign.mine.edits.places import both, either
+from chexalign.mine.edits.words import GRADES, capital, number_of, with_article
 
 _GRADE = rf"(?:(?:{'|'.join(GRADES)})\s+)?"
 _SEEN = (

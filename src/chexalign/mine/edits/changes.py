@@ -6,8 +6,8 @@ import re
 from typing import Literal, get_args
 
 from chexalign.data.answers import plain
-from chexalign.mine.edit_negation import denied
-from chexalign.mine.edit_words import GRADES, capital, exchanged
+from chexalign.mine.edits.negation import denied
+from chexalign.mine.edits.words import GRADES, capital, exchanged
 from chexalign.types import Question
 
 Change = Literal["improved", "worsened", "unchanged", "new", "resolved"]

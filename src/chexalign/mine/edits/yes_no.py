@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from chexalign import ids
 from chexalign.data.answers import YES_NO, plain
 from chexalign.data.tasks.findings import finding_name, may_both_be
-from chexalign.mine.edit_answer import Slots, replaced_answer
-from chexalign.mine.edit_changes import CHANGES, asked_change, stated_change, with_change
-from chexalign.mine.edit_evidence import asks_normal, findings_of, says_normal
-from chexalign.mine.edit_negation import affirmed, flipped, flips
-from chexalign.mine.edit_others import Others
-from chexalign.mine.edit_places import on_side, side_named, without_place
-from chexalign.mine.edit_words import FINDINGS, GROUPS, exchanged, exchanged_findings, is_finding, whole
+from chexalign.mine.edits.answer import Slots, replaced_answer
+from chexalign.mine.edits.changes import CHANGES, asked_change, stated_change, with_change
+from chexalign.mine.edits.evidence import asks_normal, findings_of, says_normal
+from chexalign.mine.edits.negation import affirmed, flipped, flips
+from chexalign.mine.edits.others import Others
+from chexalign.mine.edits.places import on_side, side_named, without_place
+from chexalign.mine.edits.words import FINDINGS, GROUPS, exchanged, exchanged_findings, is_finding, whole
 from chexalign.mine.records import Edit, EditKind
 from chexalign.types import Question
 

@@ -13,13 +13,13 @@ from itertools import islice
 
 from chexalign import ids
 from chexalign.data.answers import answer_text, plain
-from chexalign.mine import edit_list
-from chexalign.mine.edit_answer import Slots, replaced_answer
-from chexalign.mine.edit_changes import change_of, with_change
-from chexalign.mine.edit_evidence import is_verify
-from chexalign.mine.edit_others import Others, keyed_by_share
-from chexalign.mine.edit_places import on_side, side_named, without_place
-from chexalign.mine.edit_words import (
+from chexalign.mine.edits import lists
+from chexalign.mine.edits.answer import Slots, replaced_answer
+from chexalign.mine.edits.changes import change_of, with_change
+from chexalign.mine.edits.evidence import is_verify
+from chexalign.mine.edits.others import Others, keyed_by_share
+from chexalign.mine.edits.places import on_side, side_named, without_place
+from chexalign.mine.edits.words import (
     FINDINGS,
     GROUPS,
     exchanged,
@@ -30,7 +30,7 @@ from chexalign.mine.edit_words import (
     number_of,
     whole,
 )
-from chexalign.mine.edit_yes_no import contrary
+from chexalign.mine.edits.yes_no import contrary
 from chexalign.mine.records import Edit, EditKind, Proposals
 from chexalign.types import Question
 
@@ -71,8 +71,8 @@ class RulesGenerator:
 
     def _lists(self, question: Question) -> Iterator[Edit]:
         wrong = question.options or [name for name in self._others(question) if name not in question.answers]
-        for answers in edit_list.other_lists(question, wrong[:MOST], self._key(question)):
-            text = edit_list.written(question, answers)
+        for answers in lists.other_lists(question, wrong[:MOST], self._key(question)):
+            text = lists.written(question, answers)
             if text is not None:
                 yield Edit(text, "finding" if all(map(is_finding, answers)) else "answer", answers, "rules")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chexalign import ids
 from chexalign.data.answers import answer_text, plain
-from chexalign.mine.edit_words import capital, exchanged_findings
+from chexalign.mine.edits.words import capital, exchanged_findings
 from chexalign.types import Question
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from chexalign import ids
 from chexalign.data.answers import YES_NO, plain
-from chexalign.mine.edit_answer import Slots
+from chexalign.mine.edits.answer import Slots
 from chexalign.types import Question
 
 T = TypeVar("T")

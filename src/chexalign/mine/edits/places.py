@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from chexalign.data.answers import plain
-from chexalign.mine.edit_words import cased, exchanged
+from chexalign.mine.edits.words import cased, exchanged
 
 Side = Literal["left", "right", "both"]
 

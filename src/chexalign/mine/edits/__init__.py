@@ -1,0 +1,1 @@
+"""Right answers edited into wrong ones, by rules over their words and their evidence."""

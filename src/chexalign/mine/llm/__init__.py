@@ -1,0 +1,1 @@
+"""Wrong answers from a language model behind a server."""
