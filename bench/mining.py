@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from chexalign.mine.features import FeatureSet
-from chexalign.mine.retrieve import search
-from chexalign.mine.variants import VARIANTS
+from chexalign.mine.search.retrieve import search
+from chexalign.mine.vectors.features import FeatureSet
+from chexalign.mine.vectors.variants import VARIANTS
 from mining_confidence import batched, check, make_policy, published
 from mining_data import PER_CLUSTER, WIDTH, items_of, make_gallery, published_search
 from results_file import figure, merge
@@ -74,7 +74,7 @@ def big(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def child(options: argparse.Namespace) -> None:
     """Searches a gallery that is there; prints seconds and the memory that this process had at most meanwhile."""
     from chexalign import ids
-    from chexalign.mine.features import open_features
+    from chexalign.mine.vectors.features import open_features
 
     n = options.gallery
     gallery = open_features(options.child, items_of(n))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from chexalign.mine.features import FeatureSet, Items, open_features, write_features
-from chexalign.mine.variants import MODALITIES
+from chexalign.mine.vectors.features import FeatureSet, Items, open_features, write_features
+from chexalign.mine.vectors.variants import MODALITIES
 
 WIDTH = 512
 VECTORS = tuple(name for name in MODALITIES if name != "findings")

@@ -18,7 +18,7 @@ from chexalign.demo.phantom import render
 from chexalign.evaluate.calibration import Bin, Calibration
 from chexalign.evaluate.numbers import Numbers
 from chexalign.mine.purity import Purity
-from chexalign.mine.variants import VARIANTS
+from chexalign.mine.vectors.variants import VARIANTS
 from chexalign.present.case import CaseImage
 from chexalign.present.data import ReportData
 from chexalign.present.html import write_report

@@ -17,7 +17,7 @@ from chexalign.demo.phantom import render
 from chexalign.evaluate.calibration import Calibrator
 from chexalign.evaluate.stage import write_estimates
 from chexalign.mine.purity import purity
-from chexalign.mine.retrieve import Neighbors
+from chexalign.mine.search.retrieve import Neighbors
 from chexalign.recipe import Recipe
 from chexalign.run_folder import SFT, RunFolder
 from chexalign.stage import StageKey

@@ -15,10 +15,10 @@ from chexalign.errors import UserError
 from chexalign.evaluate.answers import answer
 from chexalign.evaluate.confidence import confidence
 from chexalign.mine.expand import candidates, count_types, take
-from chexalign.mine.features import FeatureSet, Items, in_memory
 from chexalign.mine.quotas import apportion, quotas
-from chexalign.mine.retrieve import Neighbors, search
-from chexalign.mine.variants import MODALITIES, VARIANTS
+from chexalign.mine.search.retrieve import Neighbors, search
+from chexalign.mine.vectors.features import FeatureSet, Items, in_memory
+from chexalign.mine.vectors.variants import MODALITIES, VARIANTS
 from chexalign.policy.base import Completion
 from tests.unit.test_confidence import CHOOSE, FREE, LISTED, OPEN, VERIFY
 from tests.unit.test_mine_retrieve import check, expected

@@ -8,7 +8,7 @@ import pytest
 
 from chexalign.cli.checks import check_mining
 from chexalign.errors import UserError
-from chexalign.mine.variants import VARIANTS
+from chexalign.mine.vectors.variants import VARIANTS
 from chexalign.recipe.load import find_recipe, load_recipe
 from chexalign.recipe.mine import SFT_AGAIN
 from chexalign.registry import registry

@@ -16,9 +16,9 @@ from PIL import Image
 
 from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.errors import UserError
-from chexalign.mine.encoders import image_blocks, open_encoder, text_blocks
-from chexalign.mine.features import Items, open_features, write_features
-from chexalign.mine.policy_encoder import image_vectors
+from chexalign.mine.vectors.encoders import image_blocks, open_encoder, text_blocks
+from chexalign.mine.vectors.features import Items, open_features, write_features
+from chexalign.mine.vectors.policy_encoder import image_vectors
 from chexalign.policy.hf import save_checkpoint
 from tests.vlms import FAMILIES, make
 

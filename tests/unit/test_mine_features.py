@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chexalign.errors import UserError
-from chexalign.mine.features import Features, Items, in_memory, open_features, write_features
+from chexalign.mine.vectors.features import Features, Items, in_memory, open_features, write_features
 
 ITEMS = Items(("a", "b", "c", "d", "e"), ("p", "p", "q", "q", "r"))
 VALUES = np.arange(15, dtype=np.float32).reshape(5, 3)

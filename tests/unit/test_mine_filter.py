@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexalign.mine import exact
-from chexalign.mine.distance import Measure
-from chexalign.mine.features import FeatureSet, Items, in_memory
-from chexalign.mine.filter import Filter
-from chexalign.mine.retrieve import search
+from chexalign.mine.search import exact
+from chexalign.mine.search.distance import Measure
+from chexalign.mine.search.filter import Filter
+from chexalign.mine.search.retrieve import search
+from chexalign.mine.vectors.features import FeatureSet, Items, in_memory
 from tests.unit.test_mine_retrieve import check, expected, gallery
 
 FORMATS = (torch.float32, torch.bfloat16)

@@ -11,13 +11,13 @@ import pytest
 from chexalign import atomic
 from chexalign.cli import main
 from chexalign.errors import UserError
-from chexalign.mine import feature_stage
 from chexalign.mine.counterfactual import CounterfactualWorker
-from chexalign.mine.feature_stage import FeatureJob
 from chexalign.mine.found import found
 from chexalign.mine.gallery import Gallery
 from chexalign.mine.pairs import MinedPairsWorker
 from chexalign.mine.select import load_selection
+from chexalign.mine.vectors import feature_stage
+from chexalign.mine.vectors.feature_stage import FeatureJob
 from chexalign.recipe.load import load_recipe
 from chexalign.recipe.mine import CounterfactualSpec, MineSpec
 from chexalign.run_folder import RunFolder

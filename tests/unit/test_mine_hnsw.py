@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chexalign.mine.features import FeatureSet
-from chexalign.mine.retrieve import search
-from chexalign.mine.variants import VARIANTS
+from chexalign.mine.search.retrieve import search
+from chexalign.mine.vectors.features import FeatureSet
+from chexalign.mine.vectors.variants import VARIANTS
 from tests.unit.test_mine_retrieve import dense, gallery
 
 pytest.importorskip("faiss")

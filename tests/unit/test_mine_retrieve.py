@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from chexalign.errors import UserError
-from chexalign.mine.distance import Measure
-from chexalign.mine.exact import ranks
-from chexalign.mine.features import FeatureSet, Items, in_memory
-from chexalign.mine.retrieve import search
-from chexalign.mine.variants import VARIANTS, weights_of
+from chexalign.mine.search.distance import Measure
+from chexalign.mine.search.exact import ranks
+from chexalign.mine.search.retrieve import search
+from chexalign.mine.vectors.features import FeatureSet, Items, in_memory
+from chexalign.mine.vectors.variants import VARIANTS, weights_of
 
 N, WIDTH = 900, 24
 
@@ -21,7 +21,7 @@ N, WIDTH = 900, 24
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def filtered(request, monkeypatch):
     """Products in either format, whatever is fastest here."""
-    monkeypatch.setattr("chexalign.mine.exact.fastest", lambda n, width: request.param)
+    monkeypatch.setattr("chexalign.mine.search.exact.fastest", lambda n, width: request.param)
 
 
 def gallery(n=N, *, width=WIDTH, templates=0, seed=1):
@@ -91,8 +91,8 @@ def test_weights_are_free_and_may_be_negative(filtered):
 
 def test_ties_go_to_the_lower_row_however_many_there_are(monkeypatch, filtered):
     """The same vectors over and over, more of them in doubt than are let wait: they are thinned and settled."""
-    monkeypatch.setattr("chexalign.mine.exact._MANY", 50)
-    monkeypatch.setattr("chexalign.mine.exact._SEEDS_AT_ONCE", 4)
+    monkeypatch.setattr("chexalign.mine.search.exact._MANY", 50)
+    monkeypatch.setattr("chexalign.mine.search.exact._SEEDS_AT_ONCE", 4)
     others = gallery(2000, templates=2)
     seeds = others.take(range(9))
     for k in (1, 5, 300):

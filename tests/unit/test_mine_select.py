@@ -11,12 +11,12 @@ import pytest
 from chexalign.errors import UserError
 from chexalign.evaluate import confidence
 from chexalign.mine import quotas as quotas_module
-from chexalign.mine import variants
 from chexalign.mine.expand import candidates, count_types, take
-from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
 from chexalign.mine.purity import purity
 from chexalign.mine.quotas import apportion, budget_of, quotas
-from chexalign.mine.retrieve import Neighbors
+from chexalign.mine.search.retrieve import Neighbors
+from chexalign.mine.vectors import variants
+from chexalign.mine.vectors.findings import columns_of, findings_of, flag_blocks, flags_digest
 from chexalign.types import Evidence
 from tests.unit.test_confidence import VERIFY
 

@@ -15,15 +15,15 @@ from chexalign.demo.tiny import build_model, build_processor, train_tokenizer
 from chexalign.evaluate.answers import answer
 from chexalign.evaluate.calibration import Calibrator
 from chexalign.evaluate.confidence import confidence, rank_failures
-from chexalign.mine.encoders import image_blocks, text_blocks
 from chexalign.mine.expand import candidates, count_types, take
-from chexalign.mine.features import Items, open_features, write_features
-from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
-from chexalign.mine.policy_encoder import PolicyEncoder
 from chexalign.mine.purity import purity
 from chexalign.mine.quotas import budget_of, quotas
-from chexalign.mine.retrieve import search
-from chexalign.mine.variants import VARIANTS
+from chexalign.mine.search.retrieve import search
+from chexalign.mine.vectors.encoders import image_blocks, text_blocks
+from chexalign.mine.vectors.features import Items, open_features, write_features
+from chexalign.mine.vectors.findings import columns_of, findings_of, flag_blocks, flags_digest
+from chexalign.mine.vectors.policy_encoder import PolicyEncoder
+from chexalign.mine.vectors.variants import VARIANTS
 from chexalign.policy.base import Ask, Decoding
 from chexalign.policy.batching import Batches
 from chexalign.policy.hf import HFPolicy, save_checkpoint

@@ -48,7 +48,7 @@ def check_mining(mine: MineSpec) -> None:
     Raises: UserError for one that is unknown, and for a folder or a file that is not there.
     """
     from chexalign.mine.llm.prompt import CounterfactualPrompt
-    from chexalign.mine.variants import weights_of
+    from chexalign.mine.vectors.variants import weights_of
     from chexalign.recipe.mine import SFT_AGAIN
 
     for variant in (mine.likeness, *mine.purity):

@@ -46,7 +46,7 @@ def mining_of(recipe: Recipe, listed: Mapping[str, Listed]) -> Mining | None:
     Raises: UserError when sets cannot be filled, likeness rests on findings that no question has, or the questions
     would be sent to a server that may not have them.
     """
-    from chexalign.mine.feature_stage import modalities
+    from chexalign.mine.vectors.feature_stage import modalities
 
     if recipe.mine is None or recipe.questions is None:
         return None

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from chexalign.mine.retrieve import Neighbors
+from chexalign.mine.search.retrieve import Neighbors
 
 Order = Literal["rank", "distance"]
 

@@ -11,7 +11,7 @@ from typing import Literal
 from chexalign.data.answers import YES_NO, plain
 from chexalign.errors import UserError
 from chexalign.evaluate.confidence import Aggregate, Span, confidence
-from chexalign.mine.features import Items
+from chexalign.mine.vectors.features import Items
 from chexalign.run_folder import RunFolder
 from chexalign.train.questions import learned_questions, spread_evenly
 from chexalign.types import Answer, Question

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chexalign.errors import UserError
-from chexalign.mine.retrieve import Neighbors
+from chexalign.mine.search.retrieve import Neighbors
 from chexalign.stats import Bootstrap
 from chexalign.types import Estimate
 

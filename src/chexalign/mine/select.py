@@ -11,11 +11,11 @@ from chexalign.errors import UserError
 from chexalign.evaluate.confidence import rank_failures
 from chexalign.ids import keyed_seed
 from chexalign.mine.expand import Mined, candidates, count_types, take
-from chexalign.mine.feature_stage import FeatureJob, modalities
-from chexalign.mine.features import FeatureSet
 from chexalign.mine.gallery import Answers, Gallery
 from chexalign.mine.quotas import Quotas, budget_of, quotas
-from chexalign.mine.retrieve import Neighbors, search
+from chexalign.mine.search.retrieve import Neighbors, search
+from chexalign.mine.vectors.feature_stage import FeatureJob, modalities
+from chexalign.mine.vectors.features import FeatureSet
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.types import MinedItem

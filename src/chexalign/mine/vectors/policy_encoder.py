@@ -12,7 +12,7 @@ import torch
 
 from chexalign import ids
 from chexalign.errors import UserError
-from chexalign.mine.features import Array
+from chexalign.mine.vectors.features import Array
 from chexalign.policy.families import family_of
 from chexalign.policy.hf import HFPolicy, open_image
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from chexalign.mine.distance import Floats, Measure
+from chexalign.mine.search.distance import Floats, Measure
 
 _MUCH = 1e11  # multiplications from which it pays to find out what is fastest
 _AT_ONCE = 256  # seeds whose vectors stay in the processor's cache

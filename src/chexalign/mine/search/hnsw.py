@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from chexalign.errors import UserError
-from chexalign.mine.distance import DECIMALS, Floats, Measure, Rows
-from chexalign.mine.exact import Barred, ranks
+from chexalign.mine.search.distance import DECIMALS, Floats, Measure, Rows
+from chexalign.mine.search.exact import Barred, ranks
 
 _LINKS, _BUILD, _SEARCH = 32, 128, 256  # links of each item; items looked at to add one, and to answer one seed
 _ROWS_AT_ONCE = 16_384

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 
 from chexalign.errors import UserError
-from chexalign.mine.features import Features, FeatureSet
-from chexalign.mine.variants import Modality, Weights
+from chexalign.mine.vectors.features import Features, FeatureSet
+from chexalign.mine.vectors.variants import Modality, Weights
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]

@@ -9,11 +9,11 @@ from typing import Any
 
 from chexalign import atomic, ids
 from chexalign.errors import UserError
-from chexalign.mine.encoders import Encoder, image_blocks, open_encoder, text_blocks
-from chexalign.mine.features import Array, FeatureSet, content_of, open_features, write_features
-from chexalign.mine.findings import columns_of, findings_of, flag_blocks, flags_digest
 from chexalign.mine.gallery import Gallery
-from chexalign.mine.variants import MODALITIES, Modality, Weights, weights_of
+from chexalign.mine.vectors.encoders import Encoder, image_blocks, open_encoder, text_blocks
+from chexalign.mine.vectors.features import Array, FeatureSet, content_of, open_features, write_features
+from chexalign.mine.vectors.findings import columns_of, findings_of, flag_blocks, flags_digest
+from chexalign.mine.vectors.variants import MODALITIES, Modality, Weights, weights_of
 from chexalign.run_folder import SFT, RunFolder
 
 

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from chexalign.errors import UserError
-from chexalign.mine.distance import Floats, Measure, Rows
-from chexalign.mine.exact import Barred, nearest
-from chexalign.mine.features import FeatureSet, Items
-from chexalign.mine.variants import Weights, weights_of
+from chexalign.mine.search.distance import Floats, Measure, Rows
+from chexalign.mine.search.exact import Barred, nearest
+from chexalign.mine.vectors.features import FeatureSet, Items
+from chexalign.mine.vectors.variants import Weights, weights_of
 
 Index = Literal["exact", "hnsw"]
 Own = Literal["item", "patient"]
@@ -56,7 +56,7 @@ def search(
     if not len(seeds):
         return Neighbors(np.empty((0, k), np.intp), np.empty((0, k)))
     if index == "hnsw":
-        from chexalign.mine.hnsw import HnswIndex
+        from chexalign.mine.search.hnsw import HnswIndex
 
         return Neighbors(*HnswIndex(measure, barred, threads=threads).nearest(measure, k, barred))
     return Neighbors(*nearest(measure, k, barred, memory_mb=memory_mb, threads=threads))

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from chexalign.mine.distance import DECIMALS, Floats, Measure, Rows
-from chexalign.mine.filter import Filter, fastest
+from chexalign.mine.search.distance import DECIMALS, Floats, Measure, Rows
+from chexalign.mine.search.filter import Filter, fastest
 
 _SEEDS_AT_ONCE = 1024
 _MOST_ROWS, _FEWEST_ROWS = 2048, 256  # more rows do not multiply faster, and their products leave the cache

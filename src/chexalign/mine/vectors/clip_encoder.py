@@ -11,7 +11,7 @@ import torch
 
 from chexalign import ids
 from chexalign.errors import UserError
-from chexalign.mine.features import Array
+from chexalign.mine.vectors.features import Array
 from chexalign.policy.hf import open_image
 
 _FILES = ("*.safetensors", "*.bin", "*.json", "*.txt")

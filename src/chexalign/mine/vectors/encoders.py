@@ -48,15 +48,15 @@ def open_encoder(name: EncoderName, folder: Path, *, device: str = "cpu", policy
     Raises: UserError for a name that there is not, a folder that holds no such model, or a package that is missing.
     """
     if name == "policy":
-        from chexalign.mine.policy_encoder import PolicyEncoder
+        from chexalign.mine.vectors.policy_encoder import PolicyEncoder
 
         return PolicyEncoder.load(folder, device=device) if policy is None else PolicyEncoder(policy)
     if name == "sentence":
-        from chexalign.mine.sentence_encoder import SentenceEncoder
+        from chexalign.mine.vectors.sentence_encoder import SentenceEncoder
 
         return SentenceEncoder(folder, device=device)
     if name == "open_clip":
-        from chexalign.mine.clip_encoder import ClipEncoder
+        from chexalign.mine.vectors.clip_encoder import ClipEncoder
 
         return ClipEncoder(folder, device=device)
     raise UserError(

@@ -1,0 +1,1 @@
+"""The items that are nearest to given ones, exactly or through a graph."""

@@ -1,0 +1,1 @@
+"""Questions as vectors and flags, by modality, in files that are read as they are needed."""
