@@ -93,17 +93,19 @@ def result(roots: list[Path]) -> dict[str, Any]:
             "checked": "tests/pipeline/test_demo.py",
         }
     machines = [call["machine"] for run in runs if run.timing for call in run.timing["calls"]]
+    accounts = [account(run) for run in runs]
+    commits = {c for one in accounts for c in one["commits"]}
     return {
         "what": "five algorithms by two judges on OpenI reports with synthetic images, and what that costs elsewhere",
         "command": "make matrix",
-        "commit": commit(),
+        "commit": commits.pop() if len(commits) == 1 else commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machines[0] if machines else machine(),
         "versions": versions(),
         "seeds": [run.recipe.seed for run in runs],
         "arms": {name: folder_name(arm.judge) for name, arm in runs[0].recipe.resolved_arms().items()},
         "recipe": recipe,
-        "runs": [account(run) for run in runs],
+        "runs": accounts,
         "verdicts": {f"seed{run.recipe.seed}": verdicts_of(run) for run in runs},
         "figures": figures,
     }
