@@ -278,7 +278,7 @@ def test_a_run_s_calls_are_added_up_and_a_refused_one_is_not(tmp_path):
     assert account == atomic.read_json(root / "timing.json")
     assert [call["exit_code"] for call in account["calls"]] == [130, 0]
     assert 0.6 / 60 < account["minutes"] < 1
-    assert account["peak_mb"] > 1
+    assert account["peak_mb"] > 0
     figures = measure.result([root], tmp_path / "none")["figures"]
     assert figures["demo.minutes"]["value"] == pytest.approx(account["minutes"])
 
