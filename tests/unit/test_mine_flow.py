@@ -134,6 +134,14 @@ def test_where_no_answer_is_read_only_the_whole_output_has_a_confidence(run):
     assert found(made, {}, resamples=20, level=0.9)["counts"]["unread"] == {"basic": 8, "compare": 8, "region": 8}
 
 
+def test_quotas_may_part_yes_from_no(run):
+    made = selection(run(right=lambda i: i not in (0, 1, 2, 4, 6, 8)), groups="kind_and_answer", seeds=2)
+    assert made.gallery.count() == {f"{kind} {a}": 4 for kind in ("basic", "compare", "region") for a in ("no", "yes")}
+    right = {made.gallery.questions[row].answers for row in selection(run(), groups="kind_and_answer").seeds()}
+    assert right == {("no",)}  # nothing else is failed
+    assert made.make("confidence")[1]["wanted"] == dict.fromkeys(made.gallery.count(), 1)
+
+
 def test_a_policy_that_always_says_yes_is_seen_in_the_counts(run):
     asked = [question(i) for i in range(N)]
     made = selection(run(right=lambda i: bool(i % 2), questions=asked), share=0.25)

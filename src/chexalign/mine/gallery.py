@@ -16,7 +16,7 @@ from chexalign.run_folder import RunFolder
 from chexalign.train.questions import learned_questions, spread_evenly
 from chexalign.types import Answer, Question
 
-Groups = Literal["kind", "task"]
+Groups = Literal["kind", "task", "kind_and_answer"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,13 @@ class Gallery:
     @cached_property
     def types(self) -> list[str]:
         """The type of each question, for quotas."""
-        return [question.kind if self.groups == "kind" else question.task for question in self.questions]
+        return [self._type(question) for question in self.questions]
+
+    def _type(self, question: Question) -> str:
+        if self.groups == "kind_and_answer":  # the right answer where it is yes or no, else how it is answered
+            verify = question.answer_type == "verify" and question.answers
+            return f"{question.kind} {plain(question.answers[0]) if verify else question.answer_type}"
+        return question.kind if self.groups == "kind" else question.task
 
     def count_right(self, rows: Sequence[int]) -> dict[str, int]:
         """How often yes and how often no is the right answer to those of these rows that one of them answers."""

@@ -64,6 +64,6 @@ def rule_words(spec: Any) -> dict[str, str]:
         "likeness": f"{likeness}, the {spec.k} nearest of each seed by {spec.index} search",
         "vectors": f"texts by {texts}, images by {images}",
         "size of a set": f"{spec.share:.1%} of the questions of SFT",
-        "types": f"{_QUOTAS[spec.quota]}; a type is the {spec.groups} of a question",
+        "types": f"{_QUOTAS[spec.quota]}; a type is the {spec.groups.replace('_', ' ')} of a question",
         "wrong answers": f"{own}, by {how}",
     }

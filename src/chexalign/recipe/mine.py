@@ -144,7 +144,11 @@ class MineSpec(Block):
     index: Literal["exact", "hnsw"] = Field(default="exact", description="how neighbors are searched")
     encoders: EncodersSpec = Field(default_factory=EncodersSpec, description="encoders")
     share: float = Field(default=0.05, gt=0, le=1, description="size of a set, as a share of the questions of SFT")
-    groups: Literal["kind", "task"] = Field(default="kind", description="types of question that quotas are for")
+    groups: Literal["kind", "task", "kind_and_answer"] = Field(
+        default="kind",
+        description="types of question that quotas are for; `kind_and_answer` parts yes from no, so that neither is "
+        "what a set teaches",
+    )
     quota: Literal["equal", "as_failed", "as_data"] = Field(default="equal", description="how types share a set")
     purity: list[str] = Field(
         default=["q+e", "q+e+d", "e+v", "q+v", "q+e+d+v", "q+e+d-v", "q+e-v"],
