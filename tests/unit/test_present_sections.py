@@ -142,6 +142,9 @@ def test_the_tax_is_told_by_task_with_its_verdict(html):
     passed = report(more=Numbers(tax=[TaxVerdict("task.view.accuracy", "arm", 0.05, "pass")]))
     assert sections.tax_summary(passed) == ["arm: within the bound on view"]
     assert 'class="tax fail"' in html
+    shown, folded = html.split("<summary>Accuracy on each part of a task (1)</summary>")
+    assert "frontal</th>" in folded.split("</details>")[0]
+    assert "frontal</th>" not in shown
 
 
 def test_another_labeler_has_a_table_with_its_policy(html):
