@@ -99,7 +99,8 @@ def run(tmp_path):
 
 
 def selection(run, **changes):
-    return load_selection(run, SPEC.model_copy(update=changes), N, max_images=2, seed=1)
+    spec = SPEC.model_copy(update=changes)
+    return load_selection(run, Gallery.load(run, SOURCE, N, max_images=2, groups=spec.groups), spec, seed=1)
 
 
 def test_a_recipe_without_the_block_is_told_where_to_begin(tmp_path, capsys):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chexalign import ids
 from chexalign.data.base import SPLIT_SEED, DropStudyError
@@ -21,6 +21,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Where a collection has no splits of its own. The test comes first, as where studies are shared out: patients whose
 # questions test a policy are then not among those whose reports it learned from.
 SHARES = {TEST: 0.15, VALIDATION: 0.15, TRAIN: 0.7}
+T = TypeVar("T")
+
 REGION = "{region}"  # in the text of a draft: its first box, in words
 
 
@@ -199,3 +201,12 @@ class QuestionsWorker:
             rationale=draft.rationale,
             evidence=draft.evidence + boxes + marks,
         )
+
+
+def spread_evenly(rows: Sequence[T], n: int | None) -> list[T]:
+    """So many of the rows at equal distances, or all where none is named or there are no more.
+
+    >>> spread_evenly("abcdef", 3)
+    ['a', 'c', 'e']
+    """
+    return list(rows) if n is None or n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chexalign.data.answers import YES_NO, ask_text, is_right, ordered, read_as
+from chexalign.data.questions import spread_evenly
 from chexalign.errors import UserError
 from chexalign.evaluate.span import answer_tokens
 from chexalign.policy.base import Ask, AskError, Completion, Decoding, Reads
@@ -143,9 +144,7 @@ def asked(run: RunFolder, collection: str, split: str, limit: int | None = None)
             "Set questions.split to another split, or evaluate: false for this collection.",
         )
     _need_each_once(run, collection, found)
-    if limit is None or limit >= len(found):
-        return found
-    return [found[i * len(found) // limit] for i in range(limit)]
+    return spread_evenly(found, limit)
 
 
 def named(run: RunFolder, collection: str, only: Sequence[str]) -> list[Question]:

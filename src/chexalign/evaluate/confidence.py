@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from chexalign.recipe.mine import FailureRule
 from chexalign.types import Aggregate, Answer, Span
 
 __all__ = ["Aggregate", "FailureRule", "Ranking", "Span", "confidence", "rank_failures"]
@@ -36,9 +36,6 @@ class Ranking:
 
     order: tuple[int, ...]
     without_confidence: int
-
-
-FailureRule = Literal["most_confident_wrong", "least_confident"]
 
 
 def rank_failures(answers: Sequence[Answer], rule: FailureRule, *, aggregate: Aggregate, span: Span) -> Ranking:

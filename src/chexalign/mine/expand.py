@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from chexalign.mine.search.retrieve import Neighbors
-
-Order = Literal["rank", "distance"]
+from chexalign.recipe.mine import Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from chexalign.data.answers import YES_NO, plain
+from chexalign.data.questions import spread_evenly
 from chexalign.errors import UserError
 from chexalign.evaluate.confidence import Aggregate, Span, confidence
 from chexalign.mine.vectors.features import Items
+from chexalign.recipe.mine import Groups
 from chexalign.run_folder import RunFolder
-from chexalign.train.questions import learned_questions, spread_evenly
+from chexalign.train.questions import learned_questions
 from chexalign.types import Answer, Question
-
-Groups = Literal["kind", "task", "kind_and_answer"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Gallery:
 
     def asked(self, n: int | None) -> list[str]:
         """The ids of the questions that the policy is asked: so many, spread evenly, or all."""
-        ids = [question.id for question in self.questions]
-        return ids if n is None else spread_evenly(ids, n)
+        return spread_evenly([question.id for question in self.questions], n)
 
     @cached_property
     def items(self) -> Items:

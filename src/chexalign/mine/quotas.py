@@ -6,11 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 from chexalign.errors import UserError
-
-QuotaRule = Literal["equal", "as_failed", "as_data"]
+from chexalign.recipe.mine import QuotaRule
 
 DEFAULT_SHARE = 0.05  # of the SFT data, as published
 

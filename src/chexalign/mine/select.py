@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from chexalign.errors import UserError
 from chexalign.evaluate.confidence import rank_failures
@@ -16,11 +16,10 @@ from chexalign.mine.quotas import Quotas, budget_of, quotas
 from chexalign.mine.search.retrieve import Neighbors, search
 from chexalign.mine.vectors.feature_stage import FeatureJob, modalities
 from chexalign.mine.vectors.features import FeatureSet
+from chexalign.recipe.mine import Select
 from chexalign.run_folder import RunFolder
 from chexalign.spread import PartResult
 from chexalign.types import MinedItem
-
-Select = Literal["mined", "random", "confidence", "similarity"]
 
 
 @dataclass(frozen=True)
@@ -135,32 +134,25 @@ class Selection:
 
 @dataclass(slots=True)
 class SetWorker:
-    """Makes one set as a table of one part."""
+    """Makes one set as a table of one part, which is made in this process.
 
-    run: RunFolder
+    `load` gives what all sets are made from; it is called only where a set is missing.
+    """
+
     select: Select
-    spec: Any
-    n_sft: int
-    max_images: int
-    seed: int
-    _selection: Any = None
+    load: Callable[[], Selection]
 
     def setup(self) -> None:
-        """Reads questions and answers, and the features, which are there."""
-        self._selection = load_selection(self.run, self.spec, self.n_sft, max_images=self.max_images, seed=self.seed)
+        """Nothing."""
 
     def part(self, index: int) -> PartResult[MinedItem]:
         """The whole set."""
-        rows, account = self._selection.make(self.select)
+        rows, account = self.load().make(self.select)
         return PartResult(rows, extra={"quotas": account})
 
 
-def load_selection(run: RunFolder, spec: Any, n_sft: int, *, max_images: int, seed: int) -> Selection:
+def load_selection(run: RunFolder, gallery: Gallery, spec: Any, *, seed: int) -> Selection:
     """What sets are made from, features made where they are missing; `spec` is the recipe's MineSpec."""
-    gallery = Gallery.load(run, spec.collection, n_sft, max_images=max_images, groups=spec.groups)
     answers = Answers.load(run, gallery, aggregate=spec.confidence.aggregate, span=spec.confidence.span)
     features = FeatureJob(run, gallery, spec.encoders, modalities([spec.likeness, *spec.purity])).features()
     return Selection(answers, features, spec, seed)
-
-
-SELECTS: tuple[Select, ...] = get_args(Select)

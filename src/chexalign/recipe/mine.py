@@ -17,6 +17,13 @@ from chexalign.types import Aggregate, Span
 
 Select = Literal["mined", "random", "confidence", "similarity"]
 Modality = Literal["question", "rationale", "image", "findings"]
+FailureRule = Literal["most_confident_wrong", "least_confident"]
+Order = Literal["rank", "distance"]
+Own = Literal["item", "patient"]
+Index = Literal["exact", "hnsw"]
+Groups = Literal["kind", "task", "kind_and_answer"]
+QuotaRule = Literal["equal", "as_failed", "as_data"]
+EncoderName = Literal["policy", "sentence", "open_clip"]
 Likeness = Annotated[
     Annotated[str, Tag("[one]")] | Annotated[dict[Modality, float], Tag("[several]")],
     Discriminator(lambda value: "[several]" if isinstance(value, dict) else "[one]"),
@@ -34,9 +41,7 @@ class ConfidenceSpec(Block):
 class EncodersSpec(Block):
     """What turns texts and images into vectors; folders are of this machine."""
 
-    text: Literal["policy", "sentence", "open_clip"] = Field(
-        default="policy", description="what encodes questions and rationales"
-    )
+    text: EncoderName = Field(default="policy", description="what encodes questions and rationales")
     image: Literal["policy", "open_clip"] = Field(default="policy", description="what encodes images")
     text_folder: Path | None = Field(
         default=None, validate_default=True, description="folder of the text encoder, unless it is the policy"
@@ -131,25 +136,21 @@ class MineSpec(Block):
     max_new_tokens: int = Field(default=64, ge=1, description="longest answer, in tokens")
     batch_size: int = Field(default=60, ge=1, description="questions asked together")
     confidence: ConfidenceSpec = Field(description="confidence of an answer")
-    failures: Literal["most_confident_wrong", "least_confident"] = Field(
-        description="which failures come first", examples=["most_confident_wrong"]
-    )
+    failures: FailureRule = Field(description="which failures come first", examples=["most_confident_wrong"])
     seeds: int = Field(ge=1, description="failures that are expanded", examples=[400])
     likeness: Likeness = Field(description="a published combination, or a weight per modality", examples=["q+e+d+v"])
     k: int = Field(default=10, ge=1, description="neighbors of each seed")
-    order: Literal["rank", "distance"] = Field(default="rank", description="order in which neighbors are taken")
-    own: Literal["item", "patient"] = Field(
-        default="item", description="what of a seed is not its neighbor: itself, or all of its patient"
-    )
-    index: Literal["exact", "hnsw"] = Field(default="exact", description="how neighbors are searched")
+    order: Order = Field(default="rank", description="order in which neighbors are taken")
+    own: Own = Field(default="item", description="what of a seed is not its neighbor: itself, or all of its patient")
+    index: Index = Field(default="exact", description="how neighbors are searched")
     encoders: EncodersSpec = Field(default_factory=EncodersSpec, description="encoders")
     share: float = Field(default=0.05, gt=0, le=1, description="size of a set, as a share of the questions of SFT")
-    groups: Literal["kind", "task", "kind_and_answer"] = Field(
+    groups: Groups = Field(
         default="kind",
         description="types of question that quotas are for; `kind_and_answer` parts yes from no, so that neither is "
         "what a set teaches",
     )
-    quota: Literal["equal", "as_failed", "as_data"] = Field(default="equal", description="how types share a set")
+    quota: QuotaRule = Field(default="equal", description="how types share a set")
     purity: list[str] = Field(
         default=["q+e", "q+e+d", "e+v", "q+v", "q+e+d+v", "q+e+d-v", "q+e-v"],
         description="combinations whose purity curves are computed",

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
-from typing import TypeVar
+from collections.abc import Mapping, Set
 
 from chexalign.data.answers import answer_text, ask_text, ordered
-from chexalign.data.questions import TRAIN
+from chexalign.data.questions import TRAIN, spread_evenly
 from chexalign.policy.base import Ask
 from chexalign.run_folder import RunFolder
 from chexalign.train.examples import Target
 from chexalign.types import Question
-
-T = TypeVar("T")
 
 _ORDER = 1  # of options: one that is keyed to the question, so that no place is right more often than another
 
@@ -48,11 +45,6 @@ def learned_questions(
             else:
                 dropped[f"question_{reason}"] += 1
     return spread_evenly(usable, n), dict(dropped)
-
-
-def spread_evenly(rows: Sequence[T], n: int) -> list[T]:
-    """So many of the rows, or all where there are no more, at equal distances."""
-    return list(rows) if n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]
 
 
 def _reason(question: Question, held_out: Set[str], max_images: int) -> str | None:

@@ -18,6 +18,7 @@ from chexalign.workflow.stages import Stages
 
 if TYPE_CHECKING:
     from chexalign.mine.gallery import Gallery
+    from chexalign.mine.select import Selection
 
 _COUNTERFACTUALS_PER_PART = 100
 
@@ -72,16 +73,16 @@ class Mining(Stages):
         about = {"sft": self._mined_collection.sft, "images": self.recipe.policy.max_images}
         made: dict[str, Manifest] = {}
         for select in spec.selects:
-            worker = SetWorker(self.run, select, spec, about["sft"], about["images"], seed=self.recipe.seed)
             key = self.key("mined", inputs, config, about, {"select": select})
-            made[select] = run_parts(self.run.mined(select), worker, key=key, n_parts=1, label=f"mine: {select}")
+            made[select] = run_parts(
+                self.run.mined(select), SetWorker(select, self._selection), key=key, n_parts=1, label=f"mine: {select}"
+            )
         self._found(made, inputs)
         return made
 
     def _found(self, sets: dict[str, Manifest], inputs: dict[str, Manifest]) -> None:
         """Writes found.json, unless it is that of these sets."""
         from chexalign.mine.found import found
-        from chexalign.mine.select import load_selection
 
         spec, evaluate = self._mine, self.recipe.evaluate
         key = self.key(
@@ -90,15 +91,8 @@ class Mining(Stages):
         path = self.run.mine_found
         if path.is_file() and atomic.read_json(path).get("fingerprint") == key.fingerprint:
             return
-        selection = load_selection(
-            self.run,
-            spec,
-            self._mined_collection.sft,
-            max_images=self.recipe.policy.max_images,
-            seed=self.recipe.seed,
-        )
         quotas = {name: self._account(name, manifest) for name, manifest in sets.items()}
-        content = found(selection, quotas, resamples=evaluate.bootstrap, level=evaluate.level)
+        content = found(self._selection(), quotas, resamples=evaluate.bootstrap, level=evaluate.level)
         atomic.remove_leftovers(path.parent)
         atomic.write_json(path, {"fingerprint": key.fingerprint, **content})
 
@@ -156,6 +150,12 @@ class Mining(Stages):
         key = self.key("mined_pairs", inputs, {"select": arm.select})
         worker = MinedPairsWorker(self.run, self._mine.collection, arm.select)
         return run_parts(self.run.pairs(name), worker, key=key, n_parts=1, label=f"pairs {name}")
+
+    @once
+    def _selection(self) -> Selection:
+        from chexalign.mine.select import load_selection
+
+        return load_selection(self.run, self._gallery(), self._mine, seed=self.recipe.seed)
 
     @once
     def _gallery(self) -> Gallery:

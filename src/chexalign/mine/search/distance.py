@@ -19,7 +19,8 @@ import torch
 
 from chexalign.errors import UserError
 from chexalign.mine.vectors.features import Features, FeatureSet
-from chexalign.mine.vectors.variants import Modality, Weights
+from chexalign.mine.vectors.variants import Weights
+from chexalign.recipe.mine import Modality
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]

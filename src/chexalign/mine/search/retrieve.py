@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from chexalign.mine.search.distance import Floats, Measure, Rows
 from chexalign.mine.search.exact import Barred, nearest
 from chexalign.mine.vectors.features import FeatureSet, Items
 from chexalign.mine.vectors.variants import Weights, weights_of
-
-Index = Literal["exact", "hnsw"]
-Own = Literal["item", "patient"]
+from chexalign.recipe.mine import Index, Own
 
 
 @dataclass(frozen=True)

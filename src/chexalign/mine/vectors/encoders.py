@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from chexalign.errors import UserError
+from chexalign.recipe.mine import EncoderName
 
 Array = npt.NDArray[np.float32]
-EncoderName = Literal["policy", "sentence", "open_clip"]
 T = TypeVar("T", str, Path)
 
 _ROWS_AT_ONCE = 8192

@@ -13,7 +13,8 @@ from chexalign.mine.gallery import Gallery
 from chexalign.mine.vectors.encoders import Encoder, image_blocks, open_encoder, text_blocks
 from chexalign.mine.vectors.features import Array, FeatureSet, content_of, open_features, write_features
 from chexalign.mine.vectors.findings import columns_of, findings_of, flag_blocks, flags_digest
-from chexalign.mine.vectors.variants import MODALITIES, Modality, Weights, weights_of
+from chexalign.mine.vectors.variants import MODALITIES, Weights, weights_of
+from chexalign.recipe.mine import Modality
 from chexalign.run_folder import SFT, RunFolder
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from chexalign import atomic, ids
 from chexalign.errors import UserError
-from chexalign.mine.vectors.variants import MODALITIES, Modality
+from chexalign.mine.vectors.variants import MODALITIES
+from chexalign.recipe.mine import Modality
 
 Array = npt.NDArray[Any]
 Kind = Literal["vector", "flags"]  # a direction, compared by its cosine; yes or no each, compared by how many differ

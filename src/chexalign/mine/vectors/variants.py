@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 from chexalign.errors import UserError
+from chexalign.recipe.mine import Modality
 
-Modality = Literal["question", "rationale", "image", "findings"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Weights = Mapping[Modality, float]
 
