@@ -14,7 +14,7 @@ from chexalign.present.html import write_report
 from tests.mined_reports import NASTY, mined_run, recipe
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from browser import CHROMIUM, NAMES, browser
+from browser import CHROMIUM, NAMES
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -28,23 +28,6 @@ def report(tmp_path_factory):
     run, made = mined_run(tmp_path_factory.mktemp("runs") / "mine"), recipe("mine")
     write_report(collect(run, made, ["sft", "sft_shuffled", *made.learners()]), run.report)
     return run.report
-
-
-@pytest.fixture(scope="module")
-def one_browser():
-    with browser() as page:
-        yield page
-
-
-@pytest.fixture
-def page(one_browser, report):
-    one_browser.complaints.clear()
-    one_browser.requests.clear()
-    one_browser.open("about:blank")
-    one_browser.open(report.as_uri())
-    yield one_browser
-    assert one_browser.complaints == []
-    assert {url.partition("#")[0] for url in one_browser.requests} <= {report.as_uri(), "about:blank"}
 
 
 def position(page, prefix="mined-"):

@@ -13,7 +13,7 @@ from PIL import Image
 
 BENCH = Path(__file__).parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
-from browser import CHROMIUM, NAMES, browser  # noqa: E402
+from browser import CHROMIUM, NAMES  # noqa: E402
 
 MAX_BYTES = 3_000_000
 
@@ -31,25 +31,6 @@ def report(tmp_path_factory):
         patch.setattr(sys, "argv", ["report_sample.py", str(path)])
         runpy.run_path(str(BENCH / "report_sample.py"), run_name="__main__")
     return path
-
-
-@pytest.fixture(scope="module")
-def one_browser():
-    with browser() as page:
-        yield page
-
-
-@pytest.fixture
-def page(one_browser, report):
-    one_browser.complaints.clear()
-    one_browser.requests.clear()
-    one_browser.open("about:blank")
-    one_browser.open(report.as_uri())
-    yield one_browser
-    assert one_browser.complaints == []
-    assert [
-        url for url in one_browser.requests if url.partition("#")[0] != report.as_uri() and url != "about:blank"
-    ] == []
 
 
 def position(page):

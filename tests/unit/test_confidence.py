@@ -19,10 +19,9 @@ from chexalign.ids import file_sha256
 from chexalign.policy.base import AskError, Completion, Decoding
 from chexalign.recipe import QuestionsSpec
 from chexalign.run_folder import RunFolder
-from chexalign.spread import PartResult
-from chexalign.stage import StageKey, run_parts
 from chexalign.store import Table
 from chexalign.types import Answer, ImageRef, Question
+from tests.compared_runs import finished
 
 VERIFY = Question(
     id="q1",
@@ -174,19 +173,6 @@ class Told:
         return 8
 
 
-class Rows:
-    """A table of one part."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def setup(self):
-        """Nothing to load."""
-
-    def part(self, index):
-        return PartResult(self.rows)
-
-
 @pytest.fixture
 def questions(tmp_path):
     path = tmp_path / "x.png"
@@ -198,7 +184,7 @@ def questions(tmp_path):
 def made(tmp_path, questions, said, **more: Any):
     """What a worker answers that asks the last three of four questions, of whatever split."""
     run = RunFolder(tmp_path / "run")
-    run_parts(run.questions("hand"), Rows(questions), key=StageKey("questions", {}, {}, 0), n_parts=1)
+    finished(run.questions("hand"), questions)
     policy = Told({ask_text(q): one for q, one in zip(questions[1:], said, strict=True)})
     only = [q.id for q in reversed(questions[1:])]
     worker = AnswersWorker(
@@ -224,7 +210,7 @@ def test_answers_carry_log_probs_and_the_unanswerable_are_counted(tmp_path, ques
 
 def test_questions_that_are_named_must_be_there(tmp_path, questions):
     run = RunFolder(tmp_path / "run")
-    run_parts(run.questions("hand"), Rows(questions), key=StageKey("questions", {}, {}, 0), n_parts=1)
+    finished(run.questions("hand"), questions)
     with pytest.raises(UserError, match="none with the id q9"):
         named(run, "hand", ["q1", "q9"])
 

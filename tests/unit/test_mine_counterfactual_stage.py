@@ -13,10 +13,11 @@ from chexalign.mine.leakage import leakage
 from chexalign.policy.base import AskError, Completion
 from chexalign.recipe.mine import CounterfactualSpec
 from chexalign.run_folder import RunFolder
-from chexalign.spread import PartResult, Threads
+from chexalign.spread import Threads
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest
 from chexalign.types import Answer, Counterfactual, ImageRef
+from tests.compared_runs import finished
 from tests.unit.test_mine_counterfactual_edits import YES_NO, asked
 
 IMAGE = ImageRef("x.png", "0" * 64, "frontal", 8, 8)
@@ -37,24 +38,13 @@ OWN = {
 }
 
 
-@dataclass(slots=True)
-class Rows:
-    rows: list = field(default_factory=list)
-
-    def setup(self):
-        """Nothing to load."""
-
-    def part(self, index):
-        return PartResult(self.rows)
-
-
 @pytest.fixture
 def run(tmp_path):
     folder = RunFolder(tmp_path)
     questions = [replace(question, images=(IMAGE,)) for question in QUESTIONS]
     answers = [Answer(id_, "sft", "generation", 0, text, 5, read, right) for id_, (text, read, right) in OWN.items()]
     for table, rows in ((folder.questions("hand"), questions), (folder.mine_answers, answers)):
-        run_parts(table, Rows(rows), key=StageKey("hand", {}, {}, 0), n_parts=1)
+        finished(table, rows)
     return folder
 
 
@@ -92,7 +82,7 @@ def test_without_own_answers_the_last_reason_drops_a_question(run):
 
 def test_a_rejected_own_answer_is_counted_and_the_edit_taken(run):
     rows = [Answer("a", "sft", "generation", 0, "No. " + "There is no edema. " * 5, 5, ("no",), False)]
-    run_parts(run.mine_answers, Rows(rows), key=StageKey("again", {}, {}, 0), n_parts=1)
+    finished(run.mine_answers, rows)
     part = made(worker(run, "a"))
     assert [(row.origin, row.tries) for row in part.rows] == [("rules", 2)]
     assert part.extra == {"proposals": 2, "rejected": {"length": 1}}

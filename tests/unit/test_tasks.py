@@ -14,10 +14,9 @@ from chexalign.evaluate.tasks import Asked, compare_tasks, measure_tasks, task_e
 from chexalign.ids import file_sha256
 from chexalign.policy.base import Completion, Decoding
 from chexalign.run_folder import RunFolder
-from chexalign.spread import PartResult
-from chexalign.stage import StageKey, run_parts
 from chexalign.stats import Bootstrap, PairedTests
 from chexalign.types import Answer, ImageRef, Question
+from tests.compared_runs import finished
 
 PLAIN = Question(
     id="q",
@@ -183,19 +182,6 @@ class Source:
         return Parrot()
 
 
-class Rows:
-    """A table of one part."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def setup(self):
-        """Nothing to load."""
-
-    def part(self, index):
-        return PartResult(self.rows)
-
-
 @pytest.fixture
 def run(tmp_path):
     path = tmp_path / "x.png"
@@ -209,9 +195,7 @@ def run(tmp_path):
         replace(PLAIN, id="other", split="train"),
     ]
     folder = RunFolder(tmp_path / "run")
-    table = folder.questions("hand")
-    worker = Rows(questions)
-    run_parts(table, worker, key=StageKey("questions", {}, {}, 0), n_parts=1)
+    finished(folder.questions("hand"), questions)
     return folder
 
 
