@@ -16,6 +16,8 @@ METRICS = {
     "accuracy.basic": "accuracy, one image",
     "accuracy.region": "accuracy, a marked place",
     "accuracy.compare": "accuracy, two exams",
+    "accuracy.verify": "accuracy, yes or no",
+    "accuracy.choose": "accuracy, one of several options",
     "micro_f1": "F1 where several options are right",
     "ece": "calibration error",
     "hallucination": "absent findings affirmed",

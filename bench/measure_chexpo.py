@@ -32,6 +32,8 @@ METRICS = {
     "accuracy.basic": ("vqa.basic.accuracy", "share of questions answered right"),
     "accuracy.region": ("vqa.region.accuracy", "share of questions answered right"),
     "accuracy.compare": ("vqa.compare.accuracy", "share of questions answered right"),
+    "accuracy.verify": ("vqa.verify.accuracy", "share of questions answered right"),
+    "accuracy.choose": ("vqa.choose.accuracy", "share of questions answered right"),
     "micro_f1": ("vqa.all.micro_f1", "F1 over the options of questions with several right ones"),
     "ece": ("vqa.all.ece", "expected calibration error"),
     "hallucination": ("vqa.hallucination", "share of questions where something absent is affirmed"),

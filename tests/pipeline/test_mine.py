@@ -45,7 +45,7 @@ MINED = {
 SELECTS = ("mined", "random", "confidence", "similarity")
 SMALL = [
     f"data.split={SPLIT}",
-    "policy.tiny={vision_epochs: 1, language_epochs: 4, caption_epochs: 1, variants: 1}",
+    "policy.tiny={vision_epochs: 1, language_epochs: 4, caption_epochs: 1, presence: 24, variants: 1}",
     "sft={epochs: 5, learning_rate: 2.0e-3, global_batch: 8}",
     f"questions.collections=[{{source: {SOURCE}, options: {{split: {SPLIT}}}, sft: 120, limit: 16}}]",
     *("questions.max_new_tokens=32", "mine.max_new_tokens=32", "mine.batch_size=20"),

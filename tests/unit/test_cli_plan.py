@@ -82,6 +82,9 @@ def test_plan_counts_what_makes_the_tiny_policy():
     assert rows["pretrain/tower"] == (16 + 4 * 16) * 2
     assert (rows["pretrain/language"], rows["pretrain/caption"]) == (10 * 3, (16 + 4 * 16 + 5) * 5)
     assert rows["policy/sft"] == 10 * 7
+    assert "pretrain/presence" not in rows
+    more = load_recipe("quick", [*settings, "policy.tiny.presence=50"])
+    assert {s.stage: s.rows for s in plan.stages(more, Look(()))}["pretrain/presence"] == 50
 
 
 def test_plan_draws_nothing_where_the_images_are_given(tmp_path):

@@ -131,6 +131,7 @@ def _pretraining(recipe: Recipe) -> Iterator[Stage]:
         "tower": ("vision", coded + phantoms, tiny.vision_epochs),
         "language": ("language", sft, tiny.language_epochs),
         "caption": ("caption", captions, tiny.caption_epochs),
+        **({"presence": ("caption", tiny.presence, 1)} if tiny.presence else {}),
     }
     for part, (kind, each, epochs) in work.items():
         how = f"{each} x {epochs}"

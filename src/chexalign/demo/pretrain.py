@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -107,31 +108,20 @@ class CaptionJob:
             return
         atomic.make_folder(folder)
         policy = HFPolicy(self.run_folder.pretrained("language"))
-        model, processor = policy.model, policy.processor
-        model.model.vision_tower.load_state_dict(load_file(self.run_folder.pretrained("tower") / WEIGHTS))
+        tower = load_file(self.run_folder.pretrained("tower") / WEIGHTS)
+        policy.model.model.vision_tower.load_state_dict(tower)
         phantoms = phantom_table(self.run_folder).rows()
-        examples, dropped = drop_long(self._examples(policy, phantoms), max_tokens=_MAX_TOKENS)
-        freeze(model, {"vision"})
-        drawn = ((p.key, Image.fromarray(decode_png(p.png)).convert("RGB")) for p in phantoms)
-        own = {key for e in examples for key in e.images} - {p.key for p in phantoms}
-        features = tower_features(model, processor, files(own)) | tower_features(model, processor, drawn)
-        step = decoder_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
-        lengths = [e.n_tokens for e in examples]
-        batches = cut_batches(lengths, epochs=self.epochs, batch_size=_BATCH, seed=self.key.seed)
-        with cached_tower(model):
-            log = fit(
-                model,
-                batches,
-                step,
-                _CAPTION,
-                folder=folder,
-                label="train on captions",
-                fingerprint=self.key.fingerprint,
-                threads=self.threads,
-            )
-        save_checkpoint(model, processor, folder)
-        forget(folder)
-        artifact.finish(folder, self.key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
+        train_on_phantoms(
+            policy,
+            self._examples(policy, phantoms),
+            phantoms,
+            _CAPTION,
+            folder=folder,
+            label="train on captions",
+            epochs=self.epochs,
+            threads=self.threads,
+            key=self.key,
+        )
 
     def _examples(self, policy: HFPolicy, phantoms: list[Phantom]) -> list[Example]:
         """A caption for every image of a coded study, and reports for a share of the sft split."""
@@ -152,6 +142,43 @@ class CaptionJob:
             policy.tokenizer, encode(policy, targets), [t.texts[0] for t in targets], weight=self.finding_weight
         )
         return captions + more + reports
+
+
+def train_on_phantoms(
+    policy: HFPolicy,
+    examples: Sequence[Example],
+    phantoms: Sequence[Phantom],
+    optimization: Optimization,
+    *,
+    folder: Path,
+    label: str,
+    epochs: int,
+    threads: int,
+    key: StageKey,
+) -> None:
+    """Trains projector and decoder on examples whose images are files or phantoms, and keeps the checkpoint."""
+    model, processor = policy.model, policy.processor
+    examples, dropped = drop_long(examples, max_tokens=_MAX_TOKENS)
+    freeze(model, {"vision"})
+    drawn = ((p.key, Image.fromarray(decode_png(p.png)).convert("RGB")) for p in phantoms)
+    own = {image for e in examples for image in e.images} - {p.key for p in phantoms}
+    features = tower_features(model, processor, files(own)) | tower_features(model, processor, drawn)
+    step = decoder_step(model, examples, features, pad_id=policy.tokenizer.pad_token_id)
+    batches = cut_batches([e.n_tokens for e in examples], epochs=epochs, batch_size=_BATCH, seed=key.seed)
+    with cached_tower(model):
+        log = fit(
+            model,
+            batches,
+            step,
+            optimization,
+            folder=folder,
+            label=label,
+            fingerprint=key.fingerprint,
+            threads=threads,
+        )
+    save_checkpoint(model, processor, folder)
+    forget(folder)
+    artifact.finish(folder, key, rows=len(examples), seconds=log.seconds, log=log.rows, dropped=dropped)
 
 
 def decoder_step(model: Any, examples: Sequence[Example], vision: TowerFeatures, *, pad_id: int) -> StepLoss:

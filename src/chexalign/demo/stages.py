@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chexalign.demo.presence import PresenceJob
 from chexalign.demo.pretrain import CaptionJob, LanguageJob
 from chexalign.demo.tower import PhantomsWorker, TowerJob, phantom_table
 from chexalign.recipe import Recipe
@@ -46,8 +47,13 @@ def pretrain(recipe: Recipe, run: RunFolder, studies: Manifest) -> tuple[Path, M
     }
     key = StageKey("caption", inputs | made | {"phantoms": phantoms.content}, caption_config, seed)
     CaptionJob(run, tiny.caption_epochs, tiny.report_share, weight, threads, key).run()
-    folder = run.pretrained("caption")
-    return folder, _manifest(folder)
+    last = run.pretrained("caption")
+    if tiny.presence:
+        inputs = {"caption": _manifest(last).content}
+        config = {"examples": tiny.presence, "threads": threads}
+        PresenceJob(run, tiny.presence, threads, StageKey("presence", inputs, config, seed)).run()
+        last = run.pretrained("presence")
+    return last, _manifest(last)
 
 
 def _manifest(folder: Path) -> Manifest:

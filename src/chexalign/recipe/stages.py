@@ -73,6 +73,9 @@ class TinySpec(Block):
     report_share: float = Field(
         default=0.25, ge=0, le=1, description="reports mixed into the captions, as a share of the SFT split"
     )
+    presence: int = Field(
+        default=0, ge=0, description="questions of yes and no about phantoms, learned after the captions; 0 for none"
+    )
     variants: int = Field(default=3, ge=0, description="extra phantom images per study, for the vision tower alone")
 
 
