@@ -220,7 +220,6 @@ def _found(questions: Sequence[Question], answers: Sequence[Answer], sets: Any) 
     return {
         "counts": {
             "gallery": each,
-            "of_evaluated_patients": 4,
             "asked": each,
             "failed": dict(sorted(Counter(k for k, f in zip(kinds, failed, strict=True) if f).items())),
             "unread": {"basic": 1},

@@ -24,7 +24,7 @@ from chexalign.run_folder import RunFolder
 from chexalign.stage import StageKey, run_parts
 from chexalign.store import Manifest
 from chexalign.train.lessons import lessons_of
-from chexalign.train.questions import learned_questions
+from chexalign.train.questions import evaluated_patients, learned_questions, question_targets
 from chexalign.types import Answer, Evidence, ImageRef, MinedItem
 from chexalign.workflow import Workflow
 from tests.compared_runs import finished, study
@@ -98,9 +98,14 @@ def run(tmp_path):
     return make
 
 
-def selection(run, **changes):
+def gallery(run, *, max_images=2, groups="kind", collections=(SOURCE,)):
+    evaluated = evaluated_patients(run, collections)
+    return Gallery.load(run, SOURCE, N, evaluated=evaluated, max_images=max_images, groups=groups)
+
+
+def selection(run, *, collections=(SOURCE,), **changes):
     spec = SPEC.model_copy(update=changes)
-    return load_selection(run, Gallery.load(run, SOURCE, N, max_images=2, groups=spec.groups), spec, seed=1)
+    return load_selection(run, gallery(run, groups=spec.groups, collections=collections), spec, seed=1)
 
 
 def test_a_recipe_without_the_block_is_told_where_to_begin(tmp_path, capsys):
@@ -167,31 +172,49 @@ def test_more_neighbors_than_there_are_questions_are_refused(run):
 
 def test_questions_with_too_many_images_are_counted_and_not_mined(run):
     folder = run()
-    gallery = Gallery.load(folder, SOURCE, N, max_images=1, groups="kind")
-    assert gallery.count() == {"basic": 8, "region": 8}
+    assert gallery(folder, max_images=1).count() == {"basic": 8, "region": 8}
     _, dropped = learned_questions(folder, SOURCE, N, held_out=set(), max_images=1)
     assert dropped == {"question_with_too_many_images": 8}
     with pytest.raises(UserError, match="SFT learned from no question") as caught:
-        Gallery.load(run(questions=[question(i) for i in (2, 5, 8)]), SOURCE, N, max_images=1, groups="kind")
+        gallery(run(questions=[question(i) for i in (2, 5, 8)]), max_images=1)
     assert "max_images" in caught.value.fix
 
 
 def test_a_question_without_an_image_is_not_mined(run):
     asked = [question(i, images=() if i < 2 else (IMAGE,)) for i in range(N)]
-    assert len(Gallery.load(run(questions=asked), SOURCE, N, max_images=2, groups="kind").questions) == N - 2
+    assert len(gallery(run(questions=asked)).questions) == N - 2
 
 
-@pytest.mark.parametrize("select", ["mined", "random", "confidence", "similarity"])
+SELECTS = ("mined", "random", "confidence", "similarity")
+
+
+@pytest.mark.parametrize("select", SELECTS)
 def test_a_collection_that_does_not_keep_patients_apart_leaks_none(run, select):
     """Of the patients m0 to m3 one question each is for testing; m4 has a study that is."""
     asked = [question(i, split="test" if i in (0, 2, 4, 6) else "train") for i in range(N)]
     asked = [replace(q, patient_id="p000") if q.patient_id == "m4" else q for q in asked]
-    made = selection(run(right=lambda i: False, questions=asked))
-    items, _ = made.make(select)
+    folder = run(right=lambda i: False, questions=asked)
+    items, _ = selection(folder).make(select)
     patients = {q.id: q.patient_id for q in asked}
     assert not {patients[item.question_id] for item in items} & {"m0", "m1", "m2", "m3", "p000"}
-    assert made.gallery.left_out == 4
-    assert found(made, {}, resamples=20, level=0.9)["counts"]["of_evaluated_patients"] == 4
+    # SFT learns from none of them either: four questions and the two of the patient with a study.
+    targets, dropped = question_targets(
+        folder, {SOURCE: N}, held_out=evaluated_patients(folder, [SOURCE]), max_images=2
+    )
+    assert {target.id for target in targets}.isdisjoint(q.id for q in asked[:10])
+    assert dropped == {"question_of_a_held_out_patient": 6}
+
+
+@pytest.mark.parametrize("select", SELECTS)
+def test_a_patient_whom_another_collection_tests_is_not_mined(run, select):
+    folder = run(right=lambda i: False)
+    other = [question(i, id=f"other{i}", source="other", split="validation") for i in range(4)]
+    finished(folder.questions("other"), other)
+    tested = {q.patient_id for q in other}
+    patients = {q.id: q.patient_id for q in folder.questions(SOURCE).iter_rows()}
+    items, _ = selection(folder, collections=(SOURCE, "other")).make(select)
+    assert not {patients[item.question_id] for item in items} & tested
+    assert {patients[item.question_id] for item in selection(folder).make("random")[0]} & tested
 
 
 def counterfactuals(run, ids):
@@ -259,9 +282,10 @@ def job(run, monkeypatch):
 
     def make(**changes):
         folder = run(questions=[question(i, **changes) for i in range(N)])
-        gallery = Gallery.load(folder, SOURCE, N, max_images=2, groups="kind")
         Letters.asked = 0
-        return FeatureJob(folder, gallery, encoders, ["question", "rationale", "findings"]), folder.mine_features
+        return FeatureJob(
+            folder, gallery(folder), encoders, ["question", "rationale", "findings"]
+        ), folder.mine_features
 
     return make
 

@@ -28,7 +28,6 @@ def found(selection: Selection, sets: Mapping[str, Any], *, resamples: int, leve
     return {
         "counts": {
             "gallery": gallery.count(),
-            "of_evaluated_patients": gallery.left_out,
             "asked": gallery.count(answers.rows),
             "failed": gallery.count(failed),
             "unread": gallery.count([r for r, a in zip(answers.rows, answers.found, strict=True) if a.right is None]),

@@ -24,20 +24,17 @@ class Gallery:
 
     questions: Sequence[Question]
     groups: Groups
-    evaluated: frozenset[str]  # patients whose studies or questions are held out
-    left_out: int = 0  # questions that SFT learned from and that are of such a patient
+    evaluated: frozenset[str]  # patients of whom there is no question
 
     @classmethod
-    def load(cls, run: RunFolder, collection: str, n: int, *, max_images: int, groups: Groups) -> Gallery:
+    def load(
+        cls, run: RunFolder, collection: str, n: int, *, evaluated: frozenset[str], max_images: int, groups: Groups
+    ) -> Gallery:
         """The questions of a collection that SFT learned from, where it was told to learn from `n`.
 
-        Where a collection does not keep patients apart, those of a patient of another split are left out.
         Raises: UserError when there are none.
         """
-        studies = {s.patient_id for s in run.studies.iter_rows() if s.split in ("validation", "test")}
-        asked = {q.patient_id for q in run.questions(collection).iter_rows() if q.split != "train"}
-        learned, _ = learned_questions(run, collection, n, held_out=studies, max_images=max_images)
-        questions = [question for question in learned if question.patient_id not in asked]
+        questions, _ = learned_questions(run, collection, n, held_out=evaluated, max_images=max_images)
         if not questions:
             raise UserError(
                 f"SFT learned from no question of {collection}.",
@@ -45,7 +42,7 @@ class Gallery:
                 "patients who are held out.",
                 "Raise policy.max_images, or name another collection in `mine`.",
             )
-        return cls(questions, groups, frozenset(studies | asked), len(learned) - len(questions))
+        return cls(questions, groups, evaluated)
 
     def asked(self, n: int | None) -> list[str]:
         """The ids of the questions that the policy is asked: so many, spread evenly, or all."""

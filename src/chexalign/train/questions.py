@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 from chexalign.data.answers import answer_text, ask_text, ordered
-from chexalign.data.questions import TRAIN, spread_evenly
+from chexalign.data.questions import TEST, TRAIN, VALIDATION, spread_evenly
 from chexalign.policy.base import Ask
 from chexalign.run_folder import RunFolder
 from chexalign.train.examples import Target
@@ -26,6 +26,17 @@ def question_targets(
         targets += [_target(run, question) for question in chosen]
         dropped.update(without)
     return targets, dict(dropped)
+
+
+def evaluated_patients(run: RunFolder, collections: Iterable[str]) -> frozenset[str]:
+    """The patients who have a study in the validation or test split, or a question outside the training split.
+
+    Questions count of all these collections, as a patient may be tested by one and stand in the training split of
+    another.
+    """
+    studies = {study.patient_id for study in run.studies.iter_rows() if study.split in (VALIDATION, TEST)}
+    rows = (question for name in collections for question in run.questions(name).iter_rows())
+    return frozenset(studies | {question.patient_id for question in rows if question.split != TRAIN})
 
 
 def learned_questions(

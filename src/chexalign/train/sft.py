@@ -22,7 +22,7 @@ from chexalign.train.launch import first_decides
 from chexalign.train.objective import Supervised
 from chexalign.train.pack import Example, pack
 from chexalign.train.prefix import shared_logps
-from chexalign.train.questions import question_targets
+from chexalign.train.questions import evaluated_patients, question_targets
 from chexalign.train.rows import Row
 from chexalign.train.settings import settings_of
 from chexalign.train.trainee import Trainee, about_training
@@ -50,6 +50,7 @@ class SFTJob:
     lora: Any = None
     recipe: str = ""
     questions: Mapping[str, int] = field(default_factory=dict)  # collection -> training questions to learn from
+    collections: Sequence[str] = ()  # all that are there: no question of a patient whom one of them tests is learned
 
     def run(self) -> None:
         """Does nothing when the checkpoint is there already; of several processes each calls it."""
@@ -64,7 +65,7 @@ class SFTJob:
         encoded = emphasize(
             policy.tokenizer, encode(policy, targets), [t.texts[0] for t in targets], weight=self.spec.finding_weight
         )
-        asked, without = self._questions(studies)
+        asked, without = self._questions()
         examples, dropped = drop_long(encoded + encode(policy, asked), max_tokens=self.max_tokens)
         dropped = dict(Counter(dropped) + Counter(without))
         if not examples:
@@ -100,9 +101,9 @@ class SFTJob:
         )
         trainee.finish(folder, self.key, log, about=about, rows=len(examples), dropped=dropped, extra=extra)
 
-    def _questions(self, studies: Sequence[Study]) -> tuple[list[Target], dict[str, int]]:
-        """The questions to learn from, none of a patient whose studies are held out."""
-        held_out = {study.patient_id for study in studies if study.split in ("validation", "test")}
+    def _questions(self) -> tuple[list[Target], dict[str, int]]:
+        """The questions to learn from, none of a patient who is evaluated."""
+        held_out = evaluated_patients(self.run_folder, self.collections)
         return question_targets(self.run_folder, self.questions, held_out=held_out, max_images=self.max_images)
 
     def _targets(self, studies: Sequence[Study], split: str) -> list[Target]:

@@ -160,12 +160,14 @@ class Mining(Stages):
     @once
     def _gallery(self) -> Gallery:
         from chexalign.mine.gallery import Gallery
+        from chexalign.train.questions import evaluated_patients
 
         collection, spec = self._mined_collection, self._mine
         return Gallery.load(
             self.run,
             collection.source,
             collection.sft,
+            evaluated=evaluated_patients(self.run, [c.source for c in self._collections()]),
             max_images=self.recipe.policy.max_images,
             groups=spec.groups,
         )
@@ -177,5 +179,4 @@ class Mining(Stages):
 
     @property
     def _mined_collection(self) -> CollectionSpec:
-        assert self.recipe.questions is not None
-        return next(c for c in self.recipe.questions.collections if c.source == self._mine.collection)
+        return next(c for c in self._collections() if c.source == self._mine.collection)

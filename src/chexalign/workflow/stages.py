@@ -85,9 +85,9 @@ class Stages:
         from chexalign.train.sft import SFTJob
 
         policy = self.recipe.policy
-        wanted = {c.source: c for c in self.recipe.questions.collections if c.sft} if self.recipe.questions else {}
-        asked = first_alone(lambda: {f"questions/{name}": self.questions(c) for name, c in wanted.items()})
-        numbers = {name: collection.sft for name, collection in wanted.items()}
+        numbers = {c.source: c.sft for c in self._collections() if c.sft}
+        there = self._collections() if numbers else []
+        asked = first_alone(lambda: {f"questions/{c.source}": self.questions(c) for c in there})
         configs = [self.recipe.sft, policy, self._hardware(), *([{"questions": numbers}] if numbers else [])]
         key = self.key("sft", {"studies": studies, "base": base_manifest, **asked}, *configs)
         SFTJob(
@@ -104,8 +104,12 @@ class Stages:
             lora=policy.lora,
             recipe=self.recipe.digest(),
             questions=numbers,
+            collections=[c.source for c in there],
         ).run()
         return need(self.run.policy(SFT))
+
+    def _collections(self) -> list[CollectionSpec]:
+        return self.recipe.questions.collections if self.recipe.questions else []
 
     def _base(self) -> tuple[Manifest, Path, Manifest]:
         """The studies, and the checkpoint that SFT begins with."""
