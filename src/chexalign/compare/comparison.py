@@ -9,7 +9,7 @@ from pathlib import Path
 from chexalign.compare.grid import Grid
 from chexalign.compare.questions import Questions
 from chexalign.compare.quoted import Quoted
-from chexalign.compare.reports import judges_grid, label_grids, length_grid, per_label_grid, tasks_grid
+from chexalign.compare.reports import judges_grid, label_grids, length_grid, per_label_grid, tasks_grid, types_grid
 from chexalign.compare.side import Side, open_sides
 from chexalign.compare.stages import algorithms_grid, pairs_grid, splits_grid
 from chexalign.compare.studies import Studies
@@ -40,6 +40,7 @@ def compare_runs(folders: Sequence[Path], *, quoted: Sequence[Quoted] = (), same
         pairs_grid(sides),
         judges_grid(sides, studies, quoted, overlap=True),
         per_label_grid(sides, studies),
+        types_grid(sides, questions),
         length_grid(sides, studies),
     ]
     grids = [grid for grid in grids if any(cell.estimate for line in grid.lines for cell in line.cells)]

@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One table, numbered as in the CheXalign paper, or the numbers of a figure."""
+    """One table, numbered as in the CheXalign paper (12 is not there), or the numbers of a figure."""
 
     number: str  # "3", or "Figure 3"
     title: str

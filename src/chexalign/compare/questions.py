@@ -13,7 +13,7 @@ from chexalign.ids import keyed_seed
 from chexalign.run_folder import SFT
 from chexalign.stats import Bootstrap
 from chexalign.store import Manifest
-from chexalign.types import Estimate, Question
+from chexalign.types import Answer, Estimate, Question
 
 
 class Questions:
@@ -52,10 +52,10 @@ class Questions:
         """The paired difference in an accuracy on the shared questions, with a 95% interval."""
         pair = (one.name, other.name)
         if pair not in self._differences:
-            mine, theirs = self._result(one), self._result(other)
+            mine, theirs = self.result(one), self.result(other)
             rows = []
             if mine is not None and theirs is not None and self.n_shared:
-                bootstrap, split = self._bootstrap(one.side, "compare", PAIR_LEVEL), _split(one.side)
+                bootstrap, split = self.bootstrap(one.side, "compare", PAIR_LEVEL), split_of(one.side)
                 rows = task_estimates(self.shared, [mine, theirs], bootstrap, split=split, baseline=other.name)
             self._differences[pair] = {e.metric: e for e in rows if e.baseline is not None}
         return self._differences[pair].get(metric)
@@ -67,37 +67,44 @@ class Questions:
         rows, source = own, f"{side.label}/estimates.json"
         if side.label in self.by_side and not self.same and self.n_shared:
             policies = [System(side, policy) for policy in side.policies]
-            results = [(system, self._result(system)) for system in policies]
+            results = [(system, self.result(system)) for system in policies]
             known = [replace(result, name=system.policy) for system, result in results if result is not None]
             if any(result.name == SFT for result in known):
-                bootstrap = self._bootstrap(side, "tasks", side.recipe.evaluate.level)
-                rows = task_estimates(self.shared, known, bootstrap, split=_split(side), baseline=SFT)
+                bootstrap = self.bootstrap(side, "tasks", side.recipe.evaluate.level)
+                rows = task_estimates(self.shared, known, bootstrap, split=split_of(side), baseline=SFT)
                 source = f"{side.label}/answers"
         self._found[side.label] = {
             (e.metric, e.policy): Found(e, f"{source}: {e.metric} of {e.policy}") for e in rows if e.baseline is None
         }
         return self._found[side.label]
 
-    def _result(self, system: System) -> TaskResults | None:
-        """What a policy answered to the shared questions; None where some of its answers are not there."""
+    def answers(self, system: System) -> list[Answer] | None:
+        """What a policy answered, whole collections; None where some of it is not there."""
         block = system.side.recipe.questions
         if system.side.label not in self.by_side or block is None:
             return None
+        tables = [system.side.run.answers(c.source, system.policy) for c in block.collections if c.evaluate]
+        if any(Manifest.load(table.folder) is None for table in tables):
+            return None
+        return [answer for table in tables for answer in table.iter_rows()]
+
+    def result(self, system: System) -> TaskResults | None:
+        """What a policy answered to the shared questions; None where some of its answers are not there."""
         if system.name not in self._results:
-            tables = [system.side.run.answers(c.source, system.policy) for c in block.collections if c.evaluate]
-            if any(Manifest.load(table.folder) is None for table in tables):
+            if (answers := self.answers(system)) is None:
                 return None
-            answers = (answer for table in tables for answer in table.iter_rows())
             self._results[system.name] = measure_tasks(system.name, self.shared, answers)
         return self._results[system.name]
 
-    def _bootstrap(self, side: Side, purpose: str, level: float) -> Bootstrap:
+    def bootstrap(self, side: Side, purpose: str, level: float) -> Bootstrap:
+        """Resamples of the patients of the shared questions, the same for every two runs that are compared."""
         recipe = self._seed if purpose == "compare" and self._seed is not None else side.recipe
         seed = keyed_seed(recipe.seed, "bootstrap", purpose)
         return Bootstrap(self.shared.patients, seed=seed, resamples=recipe.evaluate.bootstrap, level=level)
 
 
-def _split(side: Side) -> str:
+def split_of(side: Side) -> str:
+    """The split of the questions that a run asked."""
     return side.recipe.questions.split if side.recipe.questions else side.split
 
 

@@ -1,4 +1,4 @@
-"""The tables of written reports and of answers: 3, 4, 5, 9, 10 and 11."""
+"""The tables of written reports and of answers: 3, 4, 5, 9, 10 and 11, and 12 of mined questions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from chexalign.compare.questions import Questions
 from chexalign.compare.quoted import Quoted
 from chexalign.compare.side import Side
 from chexalign.compare.studies import OVERLAP, Studies, System
+from chexalign.compare.types_of_questions import QuestionTypes
 from chexalign.present.collect import labelers
 from chexalign.present.metrics import metric_info
 
 LENGTH_FIGURE = "Figure 3"
 _LABELER = "chexbert"
 _AVERAGES = ("macro_f1_14", "micro_f1_14", "macro_f1_5", "micro_f1_5", "average_f1")
+Numbers = Studies | Questions | QuestionTypes
 _RULES = ("chexpert.macro_f1_13", "chexpert.micro_f1_13")
 
 
@@ -89,11 +91,22 @@ def tasks_grid(sides: Sequence[Side], questions: Questions, quoted: Sequence[Quo
     """Table 5: accuracy on questions about images, and what training on reports cost."""
     metrics = questions.metrics(sides)
     notes = [f"The tax is the accuracy lost against sft; {verdict}" for verdict in _verdicts(sides)]
-    if not questions.same and questions.n_shared:
-        notes.append(f"The runs asked different questions; numbers are over the {questions.n_shared:,} that all asked.")
-    elif not questions.same:
-        notes.append("The runs share no question: every row is over the run's own, and none is bold.")
+    notes += _shared(questions)
     return _grid("5", "Alignment tax: accuracy by task", metrics, sides, questions, quoted, notes)
+
+
+def types_grid(sides: Sequence[Side], questions: Questions) -> Grid:
+    """Table 12, where a run mined questions: what policies answer by type of question."""
+    types = QuestionTypes(questions)
+    return _grid("12", "Answers by type of question", types.metrics(sides), sides, types, (), _shared(questions))
+
+
+def _shared(questions: Questions) -> list[str]:
+    if questions.same:
+        return []
+    if questions.n_shared:
+        return [f"The runs asked different questions; numbers are over the {questions.n_shared:,} that all asked."]
+    return ["The runs share no question: every row is over the run's own, and none is bold."]
 
 
 def _verdicts(sides: Sequence[Side]) -> Iterable[str]:
@@ -113,7 +126,7 @@ def _grid(
     title: str,
     metrics: Sequence[str],
     sides: Sequence[Side],
-    numbers: Studies | Questions,
+    numbers: Numbers,
     quoted: Sequence[Quoted],
     notes: Sequence[str],
 ) -> Grid:
@@ -130,7 +143,7 @@ def _column(metric: str) -> Column:
     return Column(metric, info.label, info.decimals, info.better)
 
 
-def _cell(system: System, column: Column, numbers: Studies | Questions) -> Cell:
+def _cell(system: System, column: Column, numbers: Numbers) -> Cell:
     found = numbers.find(system, column.metric)
     if found is None:
         return Cell(why=_why_not(system.side, column.metric))
@@ -141,7 +154,7 @@ def _cell(system: System, column: Column, numbers: Studies | Questions) -> Cell:
 
 def _why_not(side: Side, metric: str) -> str:
     """Why a run has no number of this metric."""
-    if metric.startswith("task."):
+    if metric.startswith(("task.", "vqa.")):
         block = side.recipe.questions
         return f"{side.label} did not ask these questions" if block else f"{side.label} asked no questions"
     judge = metric.partition(".")[0].removeprefix("lc-")
