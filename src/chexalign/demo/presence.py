@@ -1,7 +1,7 @@
 """Pretraining of the tiny policy's decoder on yes and no, for recipes that learn from questions.
 
 Among questions of all kinds and reports the decoder does not begin, within an epoch of SFT, to look for the finding
-that it is asked about: its answers stay guesses. Alone these questions teach it that in a few hundred steps.
+that it is asked about: its answers stay guesses. Alone these questions teach it that within a thousand steps.
 """
 
 from __future__ import annotations
