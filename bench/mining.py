@@ -248,7 +248,7 @@ def main() -> None:
             figures = work(options, Path(folder))
         print(json.dumps(figures, indent=2), flush=True)
         if options.write:
-            merge(options.write, figures, seeds=[SEED], settings=settings, load=os.getloadavg()[0])
+            merge(options.write, figures, seeds=[SEED], part=name, settings=settings, load=os.getloadavg()[0])
 
 
 if __name__ == "__main__":

@@ -30,11 +30,13 @@ def figure(values: Sequence[float], *, unit: str, target: float | None, checked:
     }
 
 
-def merge(path: Path, figures: dict[str, dict[str, Any]], *, seeds: Sequence[int], **more: Any) -> None:
+def merge(
+    path: Path, figures: dict[str, dict[str, Any]], *, seeds: Sequence[int], part: str | None = None, **more: Any
+) -> None:
     """Puts figures into the file in the place of those with the same names; the others stay as they are.
 
-    `more` are settings of this script, which are kept with what it measured; the file begins with the account of the
-    script that wrote it first.
+    `more` are settings of this script, which are kept with what it measured, for each `part` of it that is measured
+    apart; the file begins with the account of the script that wrote it first.
     """
     known = json.loads(path.read_text()) if path.is_file() else {}
     script = Path(sys.argv[0]).name
@@ -47,8 +49,9 @@ def merge(path: Path, figures: dict[str, dict[str, Any]], *, seeds: Sequence[int
         "seeds": list(seeds),
         **more,
     }
-    scripts = {**known.get("scripts", {}), script: told}
-    found = {**known.get("figures", {}), **{name: {**value, "script": script} for name, value in figures.items()}}
+    account = f"{script} {part}" if part else script
+    scripts = {**known.get("scripts", {}), account: told}
+    found = {**known.get("figures", {}), **{name: {**value, "script": account} for name, value in figures.items()}}
     first = {name: value for name, value in known.items() if name not in ("scripts", "figures")}
     if not first or f"bench/{script}" in first["command"]:
         first = {"what": first.get("what", path.stem), **told}
